@@ -1,0 +1,1 @@
+"""Sources of frames and the publisher that takes them to Kafka."""

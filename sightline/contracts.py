@@ -1,0 +1,263 @@
+"""The events that travel between processes: frozen, versioned, without behaviour.
+
+`sightline.codec` turns them into bytes and back; `streaming.schemas` mirrors them as Spark types; JSON Schema and the
+AsyncAPI document are generated from them. All times are UTC and aware, to the microsecond. Boxes are in pixels of the
+frame as captured, origin at the top left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+SCHEMA_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """What the detector says of one frame."""
+
+    OK = "ok"
+    REVIEW = "review"
+    DEFECT = "defect"
+
+
+class Reason(StrEnum):
+    """Why a frame became a dead letter."""
+
+    MISSING_HEADER = "missing-header"
+    BAD_HEADER = "bad-header"
+    UNKNOWN_SCHEMA = "unknown-schema"
+    EMPTY = "empty"
+    NOT_JPEG = "not-jpeg"
+    TRUNCATED = "truncated"
+    UNDECODABLE = "undecodable"
+    TOO_LARGE = "too-large"
+    SIZE_MISMATCH = "size-mismatch"
+    NO_DETECTOR = "no-detector"
+    SCORING_FAILED = "scoring-failed"
+
+
+class DropReason(StrEnum):
+    """Why a captured frame never reached the broker."""
+
+    QUEUE_FULL = "queue-full"
+    NOT_DELIVERED = "not-delivered"
+    OVERSIZE = "oversize"
+    UNREADABLE = "unreadable"
+    PRODUCER_CRASH = "producer-crash"
+
+
+class AlertState(StrEnum):
+    OPENED = "opened"
+    UPDATED = "updated"
+    CLOSED = "closed"
+
+
+class Severity(StrEnum):
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class ActionKind(StrEnum):
+    ACKNOWLEDGE = "acknowledge"
+    CONFIRM = "confirm"
+    FALSE_ALARM = "false-alarm"
+    COMMENT = "comment"
+
+
+class CameraEventKind(StrEnum):
+    """What a producer reports about one camera."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    HEARTBEAT = "heartbeat"
+    DROPPED = "dropped"
+    IN_DOUBT = "in-doubt"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One picture of one part.
+
+    On Kafka the value is `jpeg` as it is; everything else stands in CloudEvents headers; the key is `camera`.
+    `sequence` counts every frame that the camera captured, from 0 and without gaps, dropped ones included.
+    `label` is the known truth (`good` or a defect type) when the source has one; it is carried, never scored.
+    """
+
+    line: str
+    camera: str
+    sequence: int
+    captured_at: datetime
+    product: str
+    width: int
+    height: int
+    jpeg: bytes
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A box around one connected anomalous area, with the highest map value inside."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    peak: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """The anomaly map, quantised: row-major uint8 of `rows` × `cols`; 255 stands for `scale` and above."""
+
+    rows: int
+    cols: int
+    scale: float
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Facts about the picture: `blur` is the variance of the Laplacian, `exposure` the mean luminance 0…255."""
+
+    blur: float
+    exposure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorRef:
+    """Which detector judged: registry name, version and SHA-256 of its bundle."""
+
+    name: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOffset:
+    """Where in Kafka a record was read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """When each stage was done; `published_at` is the broker's stamp, unknown to the writer itself."""
+
+    ingested_at: datetime
+    decoded_at: datetime
+    scored_at: datetime
+    published_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """The verdict on one frame, and everything needed to trust or dispute it."""
+
+    inspection_id: str
+    line: str
+    camera: str
+    sequence: int
+    captured_at: datetime
+    product: str
+    width: int
+    height: int
+    score: float
+    threshold: float
+    verdict: Verdict
+    detector: DetectorRef
+    quality: Quality
+    timings: Timings
+    source: SourceOffset
+    heat_map: HeatMap
+    regions: tuple[Region, ...] = ()
+    label: str | None = None
+    thumbnail: bytes | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One incident on one camera, from its first defect to its close; `revision` grows with each change."""
+
+    alert_id: str
+    revision: int
+    state: AlertState
+    severity: Severity
+    line: str
+    camera: str
+    product: str
+    opened_at: datetime
+    updated_at: datetime
+    first_sequence: int
+    last_sequence: int
+    count: int
+    peak_score: float
+    peak_sequence: int
+    threshold: float
+    detector: DetectorRef
+    regions: tuple[Region, ...] = ()
+    thumbnail: bytes | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorAction:
+    """What a person said about an alert. An event, never an update."""
+
+    action_id: str
+    alert_id: str
+    kind: ActionKind
+    actor: str
+    at: datetime
+    defect_type: str | None = None
+    comment: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A record that could not be judged: its bytes untouched, and why.
+
+    `headers` are the original ones in their order. `camera` and `sequence` are None where the record did not tell.
+    """
+
+    reason: Reason
+    message: str
+    stage: str
+    source: SourceOffset
+    ingested_at: datetime
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = field(default=())
+    camera: str | None = None
+    sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraEvent:
+    """A producer's report: health, and the frames that it dropped or cannot vouch for.
+
+    `first_sequence`…`last_sequence` is the closed range that `dropped` and `in-doubt` speak of. An `in-doubt` frame was
+    handed to the broker by a producer that died before the answer: it counts as dropped unless it turns up.
+    `next_sequence` is the number of frames that the camera has captured so far.
+    """
+
+    event_id: str
+    line: str
+    camera: str
+    kind: CameraEventKind
+    at: datetime
+    next_sequence: int
+    first_sequence: int | None = None
+    last_sequence: int | None = None
+    reason: DropReason | None = None
+    message: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+Event = Inspection | Alert | OperatorAction | CameraEvent

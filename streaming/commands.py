@@ -1,0 +1,7 @@
+"""The commands of this room under `sightline`."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer()
