@@ -1,0 +1,124 @@
+"""The score query: frames in, verdicts out, and no table on the way.
+
+Delivery: at least once. Asynchronous progress lets a restart repeat some micro-batches; the ids are the same, and the
+incident fold and `history` drop what they have seen (docs/adr/0001).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from infra.spark import SparkSettings, build_session
+from models.runtime.scorer import Backend
+from sightline import logs
+from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, RegistrySettings, Section, run_folder
+from streaming.champions import ChampionMirror
+from streaming.supervise import keep_running, stop_event
+from streaming.worker import OUTGOING_DDL, WorkerPlan, score_with
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+log = logging.getLogger(__name__)
+
+RECORD_COLUMNS = ("key", "value", "headers", "topic", "partition", "offset", "timestamp")
+
+
+class ScoreSettings(Section):
+    """How frames are judged."""
+
+    section: ClassVar[str] = "score"
+
+    backend: Backend = "openvino"
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads of one detector; with one worker process per core, one."""
+    batch_frames: Annotated[int, Field(ge=1, le=256)] = 16
+    """Frames that are decoded and scored together."""
+    max_frames_per_trigger: Annotated[int, Field(ge=1)] = 512
+    archive_ok_fraction: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Share of good frames that is kept; every defect and review is."""
+    detectors: str = Field(default_factory=lambda: str((run_folder() / "detectors").absolute()))
+    """Folder of champions, on storage that every worker host sees."""
+    checkpoint: str = Field(default_factory=lambda: str((run_folder() / "checkpoints" / "score").absolute()))
+    async_progress: bool = True
+
+
+def main() -> None:
+    """Run until SIGTERM or Ctrl-C; a query that fails is started again, with growing pauses."""
+    logs.configure("score")
+    stop = stop_event()
+    settings, kafka = ScoreSettings.load(), KafkaSettings.load()
+    champions = ChampionMirror(Path(settings.detectors), RegistrySettings.load(), settings.backend)
+    champions.start()
+    # One thread a worker: more only fight for the cores that the other workers have.
+    os.environ.update(OMP_NUM_THREADS=str(settings.threads), OPENBLAS_NUM_THREADS="1")
+    spark = build_session("sightline-score", SparkSettings.load())
+    try:
+        keep_running({"score": lambda: start(spark, kafka, settings)}, stop)
+    finally:
+        champions.stop()
+        spark.stop()
+    log.info("stopped")
+
+
+def start(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings) -> StreamingQuery:
+    """Read frames, judge them in the workers, write inspections, dead letters and archive records."""
+    judged = read_frames(spark, kafka, settings).mapInArrow(score_with(plan(kafka, settings)), OUTGOING_DDL)
+    return (
+        judged.writeStream.format("kafka")
+        .queryName("score")
+        .options(**kafka.spark(), **_SINK)
+        .option("checkpointLocation", settings.checkpoint)
+        .option("asyncProgressTrackingEnabled", str(settings.async_progress).lower())
+        .start()
+    )
+
+
+def plan(kafka: KafkaSettings, settings: ScoreSettings) -> WorkerPlan:
+    """The part of the settings that the workers need."""
+    return WorkerPlan(
+        detectors=settings.detectors,
+        topic_prefix=kafka.topic_prefix,
+        backend=settings.backend,
+        threads=settings.threads,
+        batch_frames=settings.batch_frames,
+        archive_ok_fraction=settings.archive_ok_fraction,
+    )
+
+
+def read_frames(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings) -> DataFrame:
+    """The records of the frames topic, headers included."""
+    return (
+        spark.readStream.format("kafka")
+        .options(**kafka.spark(), **_SOURCE)
+        .option("subscribe", kafka.topics.frames)
+        .option("maxOffsetsPerTrigger", settings.max_frames_per_trigger)
+        .load()
+        .select(*RECORD_COLUMNS)
+    )
+
+
+_SOURCE = {
+    "startingOffsets": "earliest",
+    "includeHeaders": "true",
+    # Frames that retention took are gone: the line goes on, `sightline verify` names them.
+    "failOnDataLoss": "false",
+    "kafka.max.partition.fetch.bytes": str(2 * MAX_MESSAGE_BYTES),
+    "kafka.fetch.max.wait.ms": "50",
+}
+_SINK = {
+    "kafka.acks": "all",
+    "kafka.linger.ms": "0",
+    "kafka.max.request.size": str(MAX_MESSAGE_BYTES + 1024 * 1024),
+    "kafka.buffer.memory": str(64 * 1024 * 1024),
+}
+
+
+if __name__ == "__main__":
+    main()
