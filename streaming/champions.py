@@ -99,9 +99,7 @@ class ChampionMirror:
                 extra={"product": detector.product, "detector": detector.version, "error": str(error)},
             )
             return None
-        return Champion(
-            name=detector.name, version=detector.version, digest=detector.digest, folder=str(folder)
-        )
+        return Champion(name=detector.name, version=detector.version, digest=detector.digest, folder=str(folder))
 
     def _try(self, folder: Path) -> None:
         """Load and self-check the bundle in another process: a crash or a hang there costs nothing here."""

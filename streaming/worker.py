@@ -171,22 +171,19 @@ class FrameJudge:
             verdict=ruling,
             detector=detector.ref,
             quality=opened.decoded.quality,
-            timings=Timings(
-                ingested_at=opened.record.ingested_at, decoded_at=opened.decoded_at, scored_at=scored_at
-            ),
+            timings=Timings(ingested_at=opened.record.ingested_at, decoded_at=opened.decoded_at, scored_at=scored_at),
             source=opened.record.source,
             heat_map=heat_map(anomaly_map, card),
             regions=() if ruling is Verdict.OK else regions(anomaly_map, card, frame.width, frame.height),
             label=frame.label,
-            thumbnail=overlay_thumbnail(opened.decoded.image, anomaly_map, card)
-            if ruling is Verdict.DEFECT
-            else None,
+            thumbnail=overlay_thumbnail(opened.decoded.image, anomaly_map, card) if ruling is Verdict.DEFECT else None,
         )
         key = frame.camera.encode()
         headers = codec.event_headers(inspection, inspection.inspection_id)
         outgoing = [Outgoing(self._topics.inspections, key, codec.encode(inspection), headers)]
         if self._kept(inspection):
-            kept = codec.frame_headers(frame) + [
+            kept = [
+                *codec.frame_headers(frame),
                 ("sightline.verdict", ruling.value.encode()),
                 ("sightline.inspection_id", inspection.inspection_id.encode()),
             ]

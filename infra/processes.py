@@ -1,0 +1,115 @@
+"""The processes of an embedded deployment: started with their log in a file, watched, stopped by process id."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from sightline.errors import SightlineError
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 40.0
+
+
+@dataclass(slots=True)
+class ManagedProcess:
+    """One room's process, `python -m MODULE …`, in a session of its own so that Ctrl-C reaches only the parent."""
+
+    name: str
+    module: str
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    log_folder: Path = Path("run/logs")
+    peak_bytes: int = 0
+    _child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_file(self) -> Path:
+        return self.log_folder / f"{self.name}.log"
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._child.poll() if self._child else None
+
+    def start(self) -> None:
+        """Start it, its output appended to the log file."""
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as output:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", self.module, *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
+                start_new_session=True,
+            )
+        log.info("started", extra={"part": self.name, "pid": self._child.pid})
+
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """Ask with SIGTERM, wait, and end the whole process group if that was not enough."""
+        if self._child is None:
+            return
+        if self.running:
+            self._child.terminate()
+            try:
+                self._child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                log.warning("did not stop in time and is killed", extra={"part": self.name, "seconds": timeout})
+        # what it started (a JVM, Python workers) goes with it, however it ended
+        try:
+            os.killpg(self._child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            self._child.wait()
+
+    def require_running(self) -> None:
+        """Raises SightlineError with the end of its log when the process is gone."""
+        if not self.running:
+            raise SightlineError(
+                f"{self.name} ended with exit code {self.exit_code}; the end of {self.log_file}:\n{self.log_tail()}"
+            )
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines of the log file."""
+        if not self.log_file.is_file():
+            return "(no log)"
+        with self.log_file.open(errors="replace") as text:
+            return "".join(deque(text, maxlen=lines)).rstrip()
+
+    def sample_memory(self) -> int:
+        """Proportional set size of the process and all its children in bytes; the highest is kept in `peak_bytes`."""
+        if not self.running or self._child is None:
+            return 0
+        total = 0
+        try:
+            root = psutil.Process(self._child.pid)
+            for process in (root, *root.children(recursive=True)):
+                total += _memory(process)
+        except psutil.NoSuchProcess:
+            return total
+        self.peak_bytes = max(self.peak_bytes, total)
+        return total
+
+
+def _memory(process: psutil.Process) -> int:
+    """PSS where the system tells it, else RSS: forked workers share pages that must not count twice."""
+    try:
+        info = process.memory_full_info()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+    return int(getattr(info, "pss", info.rss))
