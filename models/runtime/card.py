@@ -1,0 +1,123 @@
+"""The card of a detector: what it expects, how its threshold was found, and where it comes from.
+
+A bundle is a folder of `detector.onnx`, `detector.json` (the card) and `reference.safetensors`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from sightline.contracts import DetectorRef
+from sightline.errors import DetectorError
+
+CARD_VERSION = 1
+GRAPH_FILE = "detector.onnx"
+CARD_FILE = "detector.json"
+REFERENCE_FILE = "reference.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorCard:
+    """`detector.json`.
+
+    `score >= threshold` is a defect, `review_threshold <= score < threshold` asks for a person. `map_scale` is the
+    anomaly-map value that heat maps draw as 255. Score and map are in the same unit, so the thresholds cut both.
+    """
+
+    name: str
+    product: str
+    method: str
+    input_height: int
+    input_width: int
+    color_order: Literal["RGB"]
+    map_rows: int
+    map_cols: int
+    threshold: float
+    review_threshold: float
+    map_scale: float
+    calibration: dict[str, str | float | int]
+    metrics: dict[str, float]
+    data_digest: str
+    run_id: str | None
+    created_at: datetime
+    parameters: dict[str, str | float | int | bool]
+    schema_version: int = CARD_VERSION
+
+    def reference(self, version: str, digest: str) -> DetectorRef:
+        """How an inspection names this detector."""
+        return DetectorRef(name=self.name, version=version, digest=digest)
+
+
+def load_card(folder: Path) -> DetectorCard:
+    """The card in `folder`; raises DetectorError naming the file, the field and the remedy."""
+    path = folder / CARD_FILE
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DetectorError(
+            f"{path} cannot be read ({error.strerror or error}): a detector bundle holds {GRAPH_FILE} and {CARD_FILE}; "
+            "train one with `sightline train` or fetch it from the registry again"
+        ) from error
+    _check_version(path, data)
+    try:
+        card = msgspec.json.decode(data, type=DetectorCard)
+    except msgspec.DecodeError as error:
+        raise DetectorError(
+            f"{path} is not a detector card: {error}; fetch the bundle again or train it anew"
+        ) from error
+    _check_values(path, card)
+    return card
+
+
+def save_card(card: DetectorCard, folder: Path) -> None:
+    """Write the card as indented JSON."""
+    (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+
+
+def bundle_digest(folder: Path) -> str:
+    """SHA-256 in hex over the graph and the card; raises DetectorError when one is missing."""
+    digest = hashlib.sha256()
+    for name in (GRAPH_FILE, CARD_FILE):
+        try:
+            data = (folder / name).read_bytes()
+        except OSError as error:
+            raise DetectorError(
+                f"{folder / name} cannot be read ({error.strerror or error}): the bundle is incomplete; fetch it again"
+            ) from error
+        digest.update(f"{name}:{len(data)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _check_version(path: Path, data: bytes) -> None:
+    """Read the version alone first: a newer card may have other fields, and the message must say so."""
+    try:
+        found = msgspec.json.decode(data, type=dict[str, object]).get("schema_version")
+    except msgspec.DecodeError as error:
+        raise DetectorError(f"{path} is not JSON: {error}; fetch the bundle again or train it anew") from error
+    if found != CARD_VERSION:
+        raise DetectorError(
+            f"{path} has schema_version {found!r}, this Sightline reads {CARD_VERSION}: upgrade it or train again"
+        )
+
+
+def _check_values(path: Path, card: DetectorCard) -> None:
+    for name in ("input_height", "input_width", "map_rows", "map_cols"):
+        value = getattr(card, name)
+        if not 1 <= value <= 4096:
+            raise DetectorError(f"{path}: {name} is {value}, expected 1 to 4096; train the detector again")
+    for name in ("threshold", "review_threshold", "map_scale"):
+        value = getattr(card, name)
+        if not (math.isfinite(value) and value > 0):
+            raise DetectorError(f"{path}: {name} is {value}, expected a finite number above 0; calibrate again")
+    if card.review_threshold > card.threshold:
+        raise DetectorError(
+            f"{path}: review_threshold {card.review_threshold} is above threshold {card.threshold}; exchange them"
+        )

@@ -1,0 +1,114 @@
+"""JPEG bytes to the detector's pixels, with every fault named.
+
+libjpeg-turbo (through simplejpeg) reads the header before any pixel is allocated, decodes at a reduced scale where that
+suffices, and, unlike OpenCV, says when the data stopped short and the rest was painted grey. EXIF orientation is
+ignored: boxes refer to the pixels as they are stored, and so does the archive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from sightline.contracts import Quality, Reason
+from sightline.errors import FrameError
+
+MAX_SIDE = 16_384
+MAX_PIXELS = 64_000_000
+"""Largest frame, in pixels a side and in all: a few hundred bytes of header can claim four gigapixels."""
+
+_MAGIC = b"\xff\xd8\xff"
+_END = b"\xff\xd9"
+_HARMLESS = "extraneous bytes"
+"""libjpeg's warning for padding between segments, which many cameras write; the picture is whole."""
+_SHORT = "premature end"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """`image` uint8 [height, width, 3] RGB at the detector's size; `width` and `height` are the JPEG's own."""
+
+    image: NDArray[np.uint8]
+    width: int
+    height: int
+    quality: Quality
+
+
+def probe(jpeg: bytes) -> tuple[int, int]:
+    """Width and height from the JPEG header, without decoding.
+
+    Raises FrameError with the reason `empty`, `not-jpeg`, `truncated`, `undecodable` or `too-large`.
+    """
+    if not jpeg:
+        raise FrameError(Reason.EMPTY, "the frame has no bytes; the camera sent a frame of zero length")
+    if not jpeg.startswith(_MAGIC):
+        raise FrameError(Reason.NOT_JPEG, f"the frame starts with {jpeg[:8]!r}, not with a JPEG marker; publish JPEG")
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg, strict=False)
+    except (ValueError, KeyError) as error:  # KeyError: a colour space that the library has no name for
+        raise _fault(jpeg, f"no readable header, {error}") from error
+    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+        raise FrameError(
+            Reason.TOO_LARGE,
+            f"the frame is {width}×{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} megapixels "
+            "are read, scale it down at the camera",
+        )
+    return width, height
+
+
+def decode(jpeg: bytes, height: int, width: int) -> DecodedFrame:
+    """The frame in `jpeg`, resized to `height` × `width` by area averaging, and its quality at that size.
+
+    Grey, CMYK and progressive files become RGB; the aspect is not kept. Raises FrameError with the reasons of `probe`;
+    `truncated` too when the scan stops short anywhere in the picture.
+    """
+    true_width, true_height = probe(jpeg)
+    image = resize(_pixels(jpeg, height, width), height, width)
+    return DecodedFrame(image, true_width, true_height, quality(image))
+
+
+def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """`image` uint8 [h, w, 3] at `height` × `width`: area averages when it shrinks, linear when it grows."""
+    found = image.shape[:2]
+    if found == (height, width):
+        return image
+    shrinks = found[0] >= height and found[1] >= width
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
+
+
+def quality(image: NDArray[np.uint8]) -> Quality:
+    """Sharpness and brightness of `image`, uint8 [h, w, 3] RGB; comparable only at equal sizes."""
+    luminance = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(luminance, cv2.CV_16S))
+    return Quality(blur=float(deviation[0, 0]) ** 2, exposure=float(cv2.mean(luminance)[0]))
+
+
+def _pixels(jpeg: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """RGB at the smallest scale that still covers `height` × `width`."""
+
+    def at_scale(strict: bool) -> NDArray[np.uint8]:
+        return np.asarray(
+            simplejpeg.decode_jpeg(jpeg, "RGB", min_height=height, min_width=width, strict=strict), np.uint8
+        )
+
+    try:
+        return at_scale(strict=True)
+    except ValueError as error:
+        if _HARMLESS not in str(error):
+            raise _fault(jpeg, str(error)) from error
+    return at_scale(strict=False)
+
+
+def _fault(jpeg: bytes, text: str) -> FrameError:
+    # some cameras pad a frame with zeros after its end marker
+    if _SHORT in text.lower() or not jpeg.rstrip(b"\0").endswith(_END):
+        return FrameError(
+            Reason.TRUNCATED,
+            f"the JPEG stops short after {len(jpeg)} bytes ({text}); the camera or the network cut the frame off",
+        )
+    return FrameError(Reason.UNDECODABLE, f"the JPEG of {len(jpeg)} bytes cannot be decoded: {text}")

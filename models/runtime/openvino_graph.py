@@ -1,0 +1,56 @@
+"""Detector graphs on OpenVINO's CPU plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from models.runtime.card import DetectorCard
+from models.runtime.graph import INPUT, MAP, SCORE, Images, Ports, Run, check_ports
+from sightline.errors import DetectorError
+
+_DTYPES = {"uint8": "uint8", "f32": "float32"}
+
+
+def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
+    """Compile the ONNX file for `threads` threads; raises DetectorError when it does not fit the card."""
+    core = ov.Core()
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise DetectorError(f"{path} is not a graph that OpenVINO reads: {error}; export it again") from error
+    check_ports(path, card, _ports(model.inputs), _ports(model.outputs))
+    compiled = core.compile_model(
+        model,
+        "CPU",
+        {
+            # one request at a time per process: all threads serve it, none wait for a second stream
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            # the plugin would choose bf16 by itself on CPUs with AMX, and scores must agree with the reference
+            "INFERENCE_PRECISION_HINT": "f32",
+            # worker processes share the cores: pinning would put all of them on the first one
+            "ENABLE_CPU_PINNING": False,
+        },
+    )
+    request = compiled.create_infer_request()
+
+    def run(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        results = request.infer({INPUT: images}, share_inputs=True, share_outputs=True)
+        return results[MAP], results[SCORE]
+
+    return run
+
+
+def _ports(ports: list[Any]) -> Ports:
+    return {
+        port.any_name: (
+            _DTYPES.get(port.element_type.get_type_name(), port.element_type.get_type_name()),
+            [size.get_length() if size.is_static else None for size in port.partial_shape],
+        )
+        for port in ports
+    }

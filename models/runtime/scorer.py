@@ -1,0 +1,113 @@
+"""Scoring batches with a detector bundle, the same way on every runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, load_card
+from models.runtime.graph import Run
+from sightline.errors import DetectorError
+
+Backend = Literal["openvino", "onnxruntime", "torch"]
+
+MAX_BATCH = 16
+"""Images that go through a graph at once: bounds its memory; larger ones were no faster on CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a detector says of N images: `maps` float32 [N, rows, cols], `scores` float32 [N], both finite."""
+
+    maps: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+class Scorer(Protocol):
+    """Judges batches of images."""
+
+    card: DetectorCard
+
+    def score(self, images: NDArray[np.uint8]) -> Scores:
+        """Score `images`, uint8 [N, H, W, 3] RGB at the card's input size.
+
+        Raises DetectorError for another shape or dtype, a runtime that fails, or a score that is not finite.
+        """
+
+
+class BundleScorer:
+    """A bundle's card and one runtime's call: checks what goes in and what comes out, in bounded batches."""
+
+    def __init__(self, card: DetectorCard, run: Run, max_batch: int = MAX_BATCH) -> None:
+        self.card = card
+        self._run = run
+        self._max_batch = max_batch
+
+    def score(self, images: NDArray[np.uint8]) -> Scores:
+        """See `Scorer.score`; results of a frame do not depend on its batch-mates beyond float rounding."""
+        self._check(images)
+        count, card = len(images), self.card
+        maps = np.empty((count, card.map_rows, card.map_cols), np.float32)
+        scores = np.empty(count, np.float32)
+        for start in range(0, count, self._max_batch):
+            part = slice(start, start + self._max_batch)
+            try:
+                maps[part], scores[part] = self._run(np.ascontiguousarray(images[part]))
+            except (RuntimeError, ValueError) as error:
+                raise DetectorError(
+                    f"detector {card.name} failed on {len(images[part])} images of {images.shape[1:]}: {error}"
+                ) from error
+        if not (np.isfinite(scores).all() and np.isfinite(maps).all()):
+            raise DetectorError(
+                f"detector {card.name} gave scores that are not finite: its weights are damaged; fetch it again"
+            )
+        return Scores(maps, scores)
+
+    def _check(self, images: NDArray[np.uint8]) -> None:
+        size = (self.card.input_height, self.card.input_width, 3)
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != size:
+            shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", type(images).__name__)
+            raise DetectorError(
+                f"detector {self.card.name} takes uint8 images of shape (N, {size[0]}, {size[1]}, 3), "
+                f"not {dtype} of {shape}; decode frames with models.runtime.decode at the card's input size"
+            )
+
+
+def load_scorer(folder: Path, backend: Backend = "openvino", threads: int = 1) -> Scorer:
+    """A scorer for the bundle in `folder`, proved by one blank image.
+
+    `threads` is what one call may use: 1 where several processes share the cores. `torch` is the slow reference.
+    Raises DetectorError when a file is missing, card and graph disagree, or the self-check fails.
+    """
+    card = load_card(folder)
+    needed = REFERENCE_FILE if backend == "torch" else GRAPH_FILE
+    if not (folder / needed).is_file():
+        raise DetectorError(f"{folder / needed} is missing: the bundle is incomplete; fetch it again")
+    if threads < 1:
+        raise DetectorError(f"threads is {threads}, expected 1 or more")
+    scorer = BundleScorer(card, _open(folder, card, backend, threads))
+    scorer.score(np.zeros((1, card.input_height, card.input_width, 3), np.uint8))
+    return scorer
+
+
+def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int) -> Run:
+    """Import the chosen runtime, and only that one."""
+    match backend:
+        case "openvino":
+            from models.runtime import openvino_graph
+
+            return openvino_graph.open_graph(folder / GRAPH_FILE, card, threads)
+        case "onnxruntime":
+            from models.runtime import onnxruntime_graph
+
+            return onnxruntime_graph.open_graph(folder / GRAPH_FILE, card, threads)
+        case "torch":
+            from models.runtime import torch_graph
+
+            return torch_graph.open_graph(folder / REFERENCE_FILE, card, threads)
+        case _:
+            raise DetectorError(f"backend is {backend!r}, expected openvino, onnxruntime or torch")
