@@ -111,6 +111,11 @@ class LiveFeed:
         with self._lock:
             return render(self.view, self._pictures, footer)
 
+    def summary(self) -> RenderableType:
+        """The screen's first line alone."""
+        with self._lock:
+            return _summary(self.view, time.monotonic())
+
     def behind(self) -> int:
         """Frames on the topic that have neither a verdict nor a dead letter yet."""
         known = self._consumer.list_topics(self._topics.frames, timeout=10).topics[self._topics.frames]

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import psutil
 
@@ -32,6 +34,7 @@ class ManagedProcess:
     log_folder: Path = Path("run/logs")
     peak_bytes: int = 0
     _child: subprocess.Popen[bytes] | None = None
+    _log_start: int = 0
 
     @property
     def log_file(self) -> Path:
@@ -49,6 +52,7 @@ class ManagedProcess:
         """Start it, its output appended to the log file."""
         self.log_folder.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
+            self._log_start = output.tell()
             self._child = subprocess.Popen(
                 [sys.executable, "-m", self.module, *self.arguments],
                 stdin=subprocess.DEVNULL,
@@ -83,6 +87,18 @@ class ManagedProcess:
             raise SightlineError(
                 f"{self.name} ended with exit code {self.exit_code}; the end of {self.log_file}:\n{self.log_tail()}"
             )
+
+    def wait_until_log_says(self, words: str, timeout: float, stop: Event) -> None:
+        """Wait for `words` in its log; raises SightlineError when it ends first or takes longer than `timeout` s."""
+        ends = time.monotonic() + timeout
+        while not stop.wait(0.2):
+            with self.log_file.open(errors="replace") as text:
+                text.seek(self._log_start)
+                if words in text.read():
+                    return
+            self.require_running()
+            if time.monotonic() > ends:
+                raise SightlineError(f"{self.name} was not ready after {timeout:g} s; see {self.log_file}")
 
     def log_tail(self, lines: int = 15) -> str:
         """The last lines of the log file."""

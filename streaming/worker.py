@@ -13,8 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from models.runtime.card import DetectorCard
 from models.runtime.decode import DecodedFrame, decode
 from models.runtime.interpret import heat_map, overlay_thumbnail, regions, verdict
 from models.runtime.scorer import Backend, Scores, load_scorer
@@ -31,6 +34,7 @@ OUTGOING = pa.schema(
 OUTGOING_DDL = "topic string, key binary, value binary, headers array<struct<key: string, value: binary>>"
 
 STAGE = "score"
+THUMBNAIL_WIDTH = 192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +139,6 @@ class FrameJudge:
         return Opened(record, frame, decoded, datetime.now(UTC), slot)
 
     def _score(self, detector: Loaded, group: list[Opened]) -> Iterator[tuple[Opened, list[Outgoing]]]:
-        import numpy as np
-
         try:
             scores = detector.scorer.score(np.stack([opened.decoded.image for opened in group]))
         except DetectorError as error:
@@ -176,7 +178,7 @@ class FrameJudge:
             heat_map=heat_map(anomaly_map, card),
             regions=() if ruling is Verdict.OK else regions(anomaly_map, card, frame.width, frame.height),
             label=frame.label,
-            thumbnail=overlay_thumbnail(opened.decoded.image, anomaly_map, card) if ruling is Verdict.DEFECT else None,
+            thumbnail=_thumbnail(opened, anomaly_map, card) if ruling is Verdict.DEFECT else None,
         )
         key = frame.camera.encode()
         headers = codec.event_headers(inspection, inspection.inspection_id)
@@ -207,6 +209,12 @@ class FrameJudge:
             headers=tuple((name, value or b"") for name, value in record.headers),
         )
         return Outgoing(self._topics.dead_letters, record.key, record.value, codec.dead_letter_headers(letter))
+
+
+def _thumbnail(opened: Opened, anomaly_map: NDArray[np.float32], card: DetectorCard) -> bytes:
+    """The picture of an alert, in the frame's own aspect."""
+    height = max(1, min(2 * THUMBNAIL_WIDTH, round(THUMBNAIL_WIDTH * opened.frame.height / opened.frame.width)))
+    return overlay_thumbnail(opened.decoded.image, anomaly_map, card, THUMBNAIL_WIDTH, height)
 
 
 def read_records(batch: pa.RecordBatch) -> Iterator[Record]:
