@@ -1,8 +1,8 @@
 """Typed settings: one small class per concern, from arguments, environment and one TOML file, in that order.
 
 The `[kafka]` table of the file and `SIGHTLINE_KAFKA_*` in the environment fill `KafkaSettings`, and so on: the section
-name is on each class. The file is `$SIGHTLINE_CONFIG` if set, else `sightline.toml` in the working folder; below it lies
-`run/sightline.toml`, which an embedded deployment writes so that every command finds its ports.
+name is on each class. The file is `$SIGHTLINE_CONFIG` if set, else `sightline.toml` in the working folder; below it
+lies `run/sightline.toml`, which an embedded deployment writes so that every command finds its ports.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
+import pydantic_settings
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -64,8 +65,7 @@ class Section(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         files = config_files() or [Path("sightline.toml")]
-        tables = [PyprojectTomlConfigSettingsSource(settings_cls, path) for path in files]
-        return init_settings, env_settings, *tables
+        return init_settings, env_settings, *(_table_source(settings_cls, path) for path in files)
 
     @classmethod
     def load(cls, **given: Any) -> Self:
@@ -80,11 +80,16 @@ class Section(BaseSettings):
         except tomllib.TOMLDecodeError as error:
             names = ", ".join(str(path) for path in config_files())
             raise SettingsError(f"the configuration is not valid TOML ({names}): {error}") from None
+        except pydantic_settings.SettingsError as error:
+            raise SettingsError(
+                f"[{cls.section}] {error}: in the environment (SIGHTLINE_{cls.section.upper()}_…) a table is written "
+                'as JSON, for example {"key": "value"}'
+            ) from None
 
     @classmethod
     def _explain(cls, fault: ErrorDetails) -> str:
         key = ".".join(map(str, fault["loc"]))
-        value = "***" if SecretStr in _types_of(cls, key) else repr(fault["input"])
+        value = "***" if SecretStr in _types_of(cls, key.split(".")[0]) else repr(fault["input"])
         variable = f"SIGHTLINE_{cls.section}_{key}".upper()
         return f"[{cls.section}] {key} = {value}: {fault['msg']} (in the environment: {variable})"
 
@@ -170,6 +175,8 @@ class TableSettings(Section):
     section: ClassVar[str] = "tables"
 
     root: str = Field(default_factory=lambda: str(run_folder() / "tables"))
+    storage_options: dict[str, SecretStr] = {}
+    """Keys of the object store for readers outside Spark, such as `AWS_ENDPOINT_URL`; `AWS_*` variables count too."""
 
     def path(self, table: str) -> str:
         return f"{self.root.rstrip('/')}/{table}"
@@ -187,6 +194,15 @@ class RegistrySettings(Section):
     model_prefix: str = "sightline."
     """A product's detector is registered as this prefix and the product's name."""
     poll_seconds: Annotated[float, Field(gt=0)] = 5.0
+
+
+def _table_source(section: type[BaseSettings], path: Path) -> PydanticBaseSettingsSource:
+    try:
+        return PyprojectTomlConfigSettingsSource(section, path)
+    except AttributeError:
+        # what pydantic-settings makes of `kafka = 3` where a table `[kafka]` belongs
+        name = section.model_config["pyproject_toml_table_header"][0]
+        raise SettingsError(f"{path}: {name!r} must be a table, [{name}] with keys below it, not one value") from None
 
 
 def _types_of(section: type[Section], key: str) -> tuple[Any, ...]:
