@@ -1,21 +1,20 @@
 """The whole of Sightline on one machine: a real broker, a real stream, a trained detector, alerts and a history.
 
-Reads top to bottom as `Demo.run`: broker, detector, processes, frames, and after Ctrl-C (or the last frame, or
-`--minutes`) everything is drained, proved and stopped in the order in which frames flow.
+Reads top to bottom as `Demo.run`: broker, detector, processes, frames; after Ctrl-C, the last frame or `--minutes`
+everything is drained, proved and stopped.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,26 +25,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from infra.broker import BrokerSettings, EmbeddedBroker
-from infra.lag import behind
+from infra.deployment import DRAIN_SECONDS, Deployment, wait_for_none
 from infra.lines import Line
-from infra.live import LiveFeed
-from infra.processes import ManagedProcess
-from infra.topics import create_topics
+from infra.live import LiveFeed, latency_ms
 from sightline.errors import SightlineError
-from sightline.settings import KafkaSettings, run_folder
+from sightline.settings import run_folder
 
-log = logging.getLogger(__name__)
-
-INCIDENTS_GROUP = "sightline-incidents"
-READY_SECONDS = 180.0
-DRAIN_SECONDS = 90.0
 SCREEN_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
-
-# What each JVM may take on a machine that runs all of them (docs/benchmarks.md has what they use).
-SCORE_MEMORY = "700m"
-HISTORY_MEMORY = "900m"
+MEMORY_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -55,42 +43,35 @@ class Demo:
     line: Line
     minutes: float | None = None
     retrain: bool = False
-    console: Console = field(default_factory=Console)
+    outside_kafka: str | None = None
+    console: Console = field(default_factory=lambda: Console(highlight=False))
     _stop: Event = field(default_factory=Event)
     _began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def run(self) -> int:
         """Exit code: 0 when every frame is accounted for."""
-        with only_one(run_folder()), ExitStack() as parts:
+        with only_one(run_folder()):
             self._stop_on_signals()
-            kafka = self._broker(parts)
-            self._detector()
-            processes = self._processes()
-            for process in processes.values():
-                parts.callback(process.stop)
-            feed = self._start(processes, kafka)
-            parts.callback(feed.stop)
-            self._watch(feed, processes)
-            code = self._finish(feed, processes, kafka)
+            self._learn()
+            with Deployment(self.line.produce, self.outside_kafka) as deployment:
+                self._say(f"Kafka serves on {deployment.kafka.bootstrap}; starting score, incidents and history")
+                feed = deployment.start(self._stop)
+                self._say(f"cameras on: {self.line.title}")
+                deployment.producers.start()
+                self._watch(feed, deployment)
+                code = self._account(feed, deployment)
         self._farewell()
         return code
 
-    def _broker(self, parts: ExitStack) -> KafkaSettings:
-        self._say("starting the broker")
-        broker = parts.enter_context(EmbeddedBroker(BrokerSettings.load()))
-        kafka = KafkaSettings.load(bootstrap=broker.bootstrap)
-        create_topics(kafka)
-        self._say(f"Kafka serves on {broker.bootstrap}")
-        return kafka
-
-    def _detector(self) -> None:
+    def _learn(self) -> None:
+        """Train and register the line's detector, unless the registry has one."""
         if not self.retrain and self._has_champion():
-            self._say(f"a detector for {self.line.product} is in the registry; --retrain makes a new one")
+            self._say(f"the registry has a detector for {self.line.product}; --retrain makes a new one")
             return
         for command in self.line.prepare:
-            _run(["producers", *command])
-        self._say(f"learning from {self.line.good_frames}")
-        _run(["models", "train", str(self.line.good_frames), "--product", self.line.product])
+            run_room("producers", *command)
+        self._say(f"learning what good looks like from {self.line.good_frames}")
+        run_room("models", "train", str(self.line.good_frames), "--product", self.line.product)
 
     def _has_champion(self) -> bool:
         asked = subprocess.run(
@@ -98,101 +79,71 @@ class Demo:
         )
         if asked.returncode != 0:
             return False
-        return any(row["product"] == self.line.product and row["champion"] for row in json.loads(asked.stdout))
+        rows = json.loads(asked.stdout)
+        return any(row["product"] == self.line.product and "champion" in row["aliases"] for row in rows)
 
-    def _processes(self) -> dict[str, ManagedProcess]:
-        logs = run_folder() / "logs"
-        return {
-            "score": ManagedProcess(
-                "score", "streaming.score", environment={"SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY}, log_folder=logs
-            ),
-            "incidents": ManagedProcess("incidents", "streaming.incidents", log_folder=logs),
-            "history": ManagedProcess(
-                "history",
-                "streaming.history",
-                environment={"SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY, "SIGHTLINE_SPARK_MASTER": "local[1]"},
-                log_folder=logs,
-            ),
-            "producers": ManagedProcess("producers", "producers", ["produce", *self.line.produce], log_folder=logs),
-        }
-
-    def _start(self, processes: dict[str, ManagedProcess], kafka: KafkaSettings) -> LiveFeed:
-        self._say("starting the score query, the incident fold and the history")
-        feed = LiveFeed(kafka, run_folder() / "alerts")
-        feed.start()
-        for name in ("score", "incidents", "history"):
-            processes[name].start()
-        processes["score"].wait_until_log_says('"query started"', READY_SECONDS, self._stop)
-        self._say(f"cameras on: {self.line.title}")
-        processes["producers"].start()
-        return feed
-
-    def _watch(self, feed: LiveFeed, processes: dict[str, ManagedProcess]) -> None:
+    def _watch(self, feed: LiveFeed, deployment: Deployment) -> None:
         """Show the line until it is time to stop; a part that dies meanwhile is an error, not a silence."""
         ends = time.monotonic() + self.minutes * 60 if self.minutes else float("inf")
-        footer = f"logs in {run_folder() / 'logs'}    Ctrl-C stops everything cleanly"
-        with Screen(self.console, feed, footer) as screen:
+        measured = 0.0
+        with Screen(
+            self.console, feed, f"logs in {run_folder() / 'logs'}    Ctrl-C stops everything cleanly"
+        ) as screen:
             while time.monotonic() < ends and not self._stop.wait(SCREEN_SECONDS):
-                for name, process in processes.items():
-                    process.sample_memory()
-                    if name != "producers" or process.exit_code:
-                        process.require_running()
-                screen.show()
-                if not processes["producers"].running:
+                if deployment.producers.exit_code == 0:
                     return
+                for process in deployment.processes:
+                    process.require_running()
+                if time.monotonic() - measured > MEMORY_SECONDS:
+                    measured = time.monotonic()
+                    for process in deployment.processes:
+                        process.sample_memory()
+                screen.show()
 
-    def _finish(self, feed: LiveFeed, processes: dict[str, ManagedProcess], kafka: KafkaSettings) -> int:
-        """Stop in the order in which frames flow, each part only after it has nothing left to do."""
-        self._say("stopping the cameras")
-        processes["producers"].stop()
-        self._wait_for("every frame to be judged", feed.behind)
-        processes["score"].stop()
-        self._wait_for("the last incidents", lambda: behind(kafka, INCIDENTS_GROUP, kafka.topics.inspections))
-        processes["incidents"].stop()
-        self._say("waiting for the history to hold every frame")
-        code = _run(["console", "verify", "--wait", f"{DRAIN_SECONDS:g}"], check=False)
+    def _account(self, feed: LiveFeed, deployment: Deployment) -> int:
+        """Drain the line, prove from the tables that no frame is missing, judge the verdicts where truth is known."""
+        self._say("stopping the cameras and draining the line")
+        deployment.drain(feed, self._wait)
+        self._say("proving that every frame is accounted for")
+        code = run_room("console", "verify", "--wait", f"{DRAIN_SECONDS:g}", check=False)
         if self.line.labelled:
             since = self._began.isoformat(timespec="seconds")
-            _run(["console", "report", "--product", self.line.product, "--since", since], check=False)
-        self._measure(feed, processes)
-        processes["history"].stop()
+            run_room("console", "report", "--product", self.line.product, "--since", since, check=False)
+        self._keep_measurements(feed, deployment)
         return code
 
-    def _wait_for(self, what: str, remaining: Callable[[], int]) -> None:
-        ends = time.monotonic() + DRAIN_SECONDS
+    def _wait(self, what: str, left: Callable[[], int]) -> None:
         with self.console.status(f"waiting for {what}"):
-            while left := remaining():
-                if time.monotonic() > ends:
-                    self._say(f"gave up waiting for {what}: {left} left after {DRAIN_SECONDS:g} s")
-                    return
-                time.sleep(0.3)
+            wait_for_none(what, left)
 
-    def _measure(self, feed: LiveFeed, processes: dict[str, ManagedProcess]) -> None:
-        """Keep what this run used, for whoever compares machines."""
-        seconds = (datetime.now(UTC) - self._began).total_seconds()
-        frames = sum(camera.inspected for camera in feed.view.cameras.values())
+    def _keep_measurements(self, feed: LiveFeed, deployment: Deployment) -> None:
+        """What this run took, for `docs/benchmarks.md` and for whoever compares machines."""
+        cameras = feed.view.cameras.values()
+        seconds = time.monotonic() - feed.view.started
+        spread = latency_ms([latency for camera in cameras for _, latency in camera.recent])
         facts = {
             "line": self.line.title,
+            "frames": sum(camera.inspected for camera in cameras),
             "seconds": round(seconds, 1),
-            "frames": frames,
-            "peak_mb": {name: round(process.peak_bytes / 1e6) for name, process in processes.items()},
+            "latency_ms": {"p50": round(spread[0]), "p99": round(spread[1])} if spread else None,
+            "peak_memory_mb": {process.name: round(process.peak_bytes / 1e6) for process in deployment.processes},
         }
         (run_folder() / "demo.json").write_text(json.dumps(facts, indent=2) + "\n")
 
     def _farewell(self) -> None:
         run = run_folder()
         table = Table(box=None, show_header=False, padding=(0, 2))
-        table.add_row("history", f"{run / 'tables'}", 'sightline query "SELECT * FROM defect_rate_by_hour"')
-        table.add_row("account", "every frame, from the tables", "sightline verify")
-        table.add_row("alert pictures", f"{run / 'alerts'}", "")
-        table.add_row("runs, detectors", f"{run / 'mlflow'}", "sightline detectors")
-        table.add_row("your own images", "train/good and test/*", "make demo -- --images DIR")
+        table.add_row("history", str(run / "tables"), 'sightline query "FROM defect_rate_by_hour"')
+        table.add_row("alert pictures", str(run / "alerts"), "")
+        table.add_row("runs and detectors", str(run / "mlflow"), "sightline detectors")
+        table.add_row("what this run took", str(run / "demo.json"), "")
+        table.add_row("your own images", "DIR/train/good and DIR/test/*", "make demo -- --images DIR")
         table.add_row("start over", "", f"rm -r {run}")
-        self.console.print("\n[bold]Stopped cleanly.[/] What is left, and what to try next:", highlight=False)
-        self.console.print(table, highlight=False)
+        self.console.print("\n[bold]Stopped.[/] What is left, and what to try next:")
+        self.console.print(table)
 
     def _say(self, text: str) -> None:
-        self.console.print(f"[bold cyan]sightline[/] {text}", highlight=False)
+        self.console.print("[bold cyan]sightline[/]", text)
 
     def _stop_on_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -206,7 +157,7 @@ class Screen:
         self._console = console
         self._feed = feed
         self._footer = footer
-        self._live = Live(console=console, auto_refresh=False, screen=False) if console.is_terminal else None
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._next_line = 0.0
 
     def __enter__(self) -> Self:
@@ -224,7 +175,7 @@ class Screen:
             self._live.update(self._feed.render(self._footer), refresh=True)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_SECONDS
-            self._console.print(self._feed.summary(), highlight=False)
+            self._console.print(self._feed.summary())
 
 
 @contextmanager
@@ -246,9 +197,10 @@ def only_one(run: Path) -> Iterator[None]:
         yield
 
 
-def _run(arguments: Sequence[str], *, check: bool = True) -> int:
+def run_room(room: str, *arguments: str, check: bool = True) -> int:
     """Run `python -m ROOM …` in the foreground, its output shown; its own message explains a failure."""
-    code = subprocess.run([sys.executable, "-m", *arguments], check=False).returncode
+    command: Sequence[str] = [sys.executable, "-m", room, *arguments]
+    code = subprocess.run(command, check=False).returncode
     if check and code != 0:
-        raise SightlineError(f"`{' '.join(arguments[:2])}` failed with exit code {code}; its message is above")
+        raise SightlineError(f"`{room} {arguments[0]}` failed with exit code {code}; its message is above")
     return code

@@ -1,0 +1,104 @@
+"""All processes of Sightline on one machine, against an embedded broker or one that runs elsewhere.
+
+Started from the back of the line to the front, so that nothing waits for a reader; stopped from the front to the back,
+each part only after it has nothing left to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
+from infra.lag import behind
+from infra.live import LiveFeed
+from infra.processes import ManagedProcess
+from infra.topics import ensure_topics
+from sightline.settings import KafkaSettings, run_folder
+
+log = logging.getLogger(__name__)
+
+INCIDENTS_GROUP = "sightline-incidents"
+READY_SECONDS = 180.0
+DRAIN_SECONDS = 120.0
+
+# What each JVM may take on a machine that runs all of them (docs/benchmarks.md has what they use).
+SCORE_MEMORY = "700m"
+HISTORY_MEMORY = "900m"
+
+Wait = Callable[[str, Callable[[], int]], None]
+"""Waits until the callable says 0; the text says for what."""
+
+
+class Deployment:
+    """The parts of one machine: a context manager that leaves nothing running."""
+
+    def __init__(self, produce: Sequence[str], outside_kafka: str | None = None) -> None:
+        self._outside_kafka = outside_kafka
+        logs = run_folder() / "logs"
+        self.score = ManagedProcess(
+            "score", "streaming.score", environment={"SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY}, log_folder=logs
+        )
+        self.incidents = ManagedProcess("incidents", "streaming.incidents", log_folder=logs)
+        self.history = ManagedProcess(
+            "history",
+            "streaming.history",
+            environment={"SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY, "SIGHTLINE_SPARK_MASTER": "local[1]"},
+            log_folder=logs,
+        )
+        self.producers = ManagedProcess("producers", "producers", ["produce", *produce], log_folder=logs)
+        self._parts = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start the broker, unless one outside was named, and create the topics."""
+        if self._outside_kafka is None:
+            self.broker = self._parts.enter_context(EmbeddedBroker(BrokerSettings.load()))
+        self.kafka = KafkaSettings.load(bootstrap=self._outside_kafka or self.broker.bootstrap)
+        write_endpoint(self.kafka.bootstrap)
+        ensure_topics(self.kafka)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts.close()
+
+    @property
+    def processes(self) -> tuple[ManagedProcess, ...]:
+        return self.producers, self.score, self.incidents, self.history
+
+    def start(self, stop: Event) -> LiveFeed:
+        """Start every process but the producers; returns when frames can be judged."""
+        feed = LiveFeed(self.kafka, run_folder() / "alerts")
+        feed.start()
+        self._parts.callback(feed.stop)
+        for process in self.processes:
+            self._parts.callback(process.stop)
+        for process in (self.score, self.incidents, self.history):
+            process.start()
+        self.score.wait_until_log_says('"query started"', READY_SECONDS, stop)
+        return feed
+
+    def drain(self, feed: LiveFeed, wait: Wait | None = None) -> None:
+        """Stop the cameras, then each part that has nothing left to do; the history goes on, for whoever counts."""
+        wait = wait or wait_for_none
+        self.producers.stop()
+        wait("every frame to be judged", feed.behind)
+        self.score.stop()
+        wait("the last incidents", lambda: behind(self.kafka, INCIDENTS_GROUP, self.kafka.topics.inspections))
+        self.incidents.stop()
+
+
+def wait_for_none(what: str, left: Callable[[], int]) -> None:
+    """Wait until `left()` is 0, at most DRAIN_SECONDS; then it is logged, and counted by `sightline verify`."""
+    ends = time.monotonic() + DRAIN_SECONDS
+    while remaining := left():
+        if time.monotonic() > ends:
+            log.error("gave up waiting", extra={"what": what, "left": remaining, "seconds": DRAIN_SECONDS})
+            return
+        time.sleep(0.3)
