@@ -98,7 +98,9 @@ def _run_ivy(configurations: Sequence[Configuration], folder: Path, progress: Ca
 def _ivy_jar() -> Path:
     spec = find_spec("pyspark")
     if spec is None or spec.origin is None:
-        raise PrerequisiteError("pyspark is not installed; install it with `make setup` or pip install 'sightline[all]'")
+        raise PrerequisiteError(
+            "pyspark is not installed; install it with `make setup` or pip install 'sightline[all]'"
+        )
     jars = sorted((Path(spec.origin).parent / "jars").glob("ivy-*.jar"))
     if not jars:
         raise PrerequisiteError(f"pyspark at {spec.origin} has no jars/ivy-*.jar; install it again")

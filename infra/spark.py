@@ -1,0 +1,99 @@
+"""The one way to a Spark session: with Delta, Kafka, bounded batches and nothing that listens beyond loopback.
+
+The same settings serve `local[2]` and a `spark://` master, local tables and an object store; what such a store needs
+goes into `[spark] conf`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from infra.jars import locate
+from infra.java import find_java
+from sightline.settings import Section, run_folder
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_LOGGING = Path(__file__).with_name("spark-log4j2.properties")
+_MIB = 1024 * 1024
+
+
+class SparkSettings(Section):
+    """Where Spark runs and how much it may take."""
+
+    section: ClassVar[str] = "spark"
+
+    master: str = "local[2]"
+    """`local[N]` runs everything in this process's JVM with N task slots; `spark://host:7077` uses a cluster."""
+    driver_memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]$")] = "1g"
+    driver_host: str = "127.0.0.1"
+    """Where the driver listens for its executors; with a cluster, a name that the workers can reach."""
+    ui: bool = False
+    """Spark's own web pages, on the driver's host, port 4040."""
+    shuffle_partitions: Annotated[int, Field(ge=1)] = 2
+    """As many as task slots: more of them cost a Delta write more than they bring at this size."""
+    arrow_batch_rows: Annotated[int, Field(ge=1)] = 256
+    arrow_batch_mb: Annotated[int, Field(ge=1)] = 16
+    """Bounds of what one Python worker holds at a time: whichever of rows and bytes comes first."""
+    python: str = sys.executable
+    """The interpreter of the Python workers; on a cluster, the path of it on the workers' machines."""
+    folder: Path = Field(default_factory=lambda: run_folder() / "spark")
+    conf: dict[str, str] = Field(default_factory=dict)
+    """Further Spark keys, which win over all that is set here."""
+
+
+def build_session(app: str, settings: SparkSettings | None = None) -> SparkSession:
+    """A session named `app`, or the running one of this process.
+
+    Raises PrerequisiteError when Java or the jars are missing.
+    """
+    settings = settings or SparkSettings.load()
+    find_java()
+    conf = session_conf(settings)
+    # read at the start of the JVM, from nowhere else: the workers' interpreter, and the address of Spark's web pages
+    os.environ["PYSPARK_PYTHON"] = settings.python
+    os.environ["SPARK_LOCAL_IP"] = settings.driver_host
+
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.master(settings.master).appName(app).config(map=conf).getOrCreate()
+
+
+def session_conf(settings: SparkSettings) -> dict[str, str]:
+    """All Spark keys of a session, `settings.conf` included; raises PrerequisiteError when the jars are missing."""
+    folder = settings.folder.absolute()
+    return {
+        "spark.jars": ",".join(map(str, locate("spark"))),
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.host": settings.driver_host,
+        "spark.driver.bindAddress": settings.driver_host,
+        "spark.driver.extraJavaOptions": (
+            f"-Dlog4j2.configurationFile={_LOGGING.as_uri()} -Duser.timezone=UTC -Dderby.system.home={folder / 'derby'}"
+        ),
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.ui.enabled": str(settings.ui).lower(),
+        "spark.ui.showConsoleProgress": "false",
+        "spark.local.dir": str(folder / "local"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.arrow_batch_rows),
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(settings.arrow_batch_mb * _MIB),
+        "spark.sql.debug.maxToStringFields": "200",
+        # a worker keeps its detector from one micro-batch to the next
+        "spark.python.worker.reuse": "true",
+        # workers import the rooms wherever the job was started from
+        "spark.executorEnv.PYTHONPATH": os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")])),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # the 50 of the default make every commit of a small table replay its log in 50 tasks
+        "spark.databricks.delta.snapshotPartitions": "2",
+        **settings.conf,
+    }

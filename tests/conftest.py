@@ -1,0 +1,32 @@
+"""What every test finds: its own run folder, no settings of the developer's, and the shared sample data if present."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run folder of this test session, and an environment without the developer's own SIGHTLINE_* variables."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("SIGHTLINE_") and not name.startswith("SIGHTLINE_TEST_"):
+                patch.delenv(name)
+        patch.setenv("SIGHTLINE_RUN", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of sample images and videos, `$SIGHTLINE_TEST_DATA` or `shared/data` beside the project."""
+    folder = Path(os.environ.get("SIGHTLINE_TEST_DATA") or PROJECT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no sample data at {folder}; point SIGHTLINE_TEST_DATA at a folder that has castings/, cookies/ …")
+    return folder
