@@ -1,0 +1,170 @@
+"""The Delta tables: what each holds, what a row's identity is, and how it is laid out for readers and writers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql.types import ArrayType, DataType, DateType, StructField, StructType
+
+from sightline.settings import TableSettings
+from streaming import schemas
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table. `contract` is what a row must have; `schema` adds what history derives from it.
+
+    No two rows have the same `key`. `event_time` is the column whose UTC date is the partition `day`; as both belong to
+    the identity of a row, a writer looks for it in the files of those days only.
+    """
+
+    name: str
+    comment: str
+    contract: StructType
+    key: tuple[str, ...]
+    event_time: str
+    derived: tuple[StructField, ...] = ()
+
+    @property
+    def schema(self) -> StructType:
+        """All columns, nullable: what a writer must fill is checked before, record by record."""
+        day = schemas.column(
+            "day", DateType(), f"Partition: UTC date of {self.event_time}; filter on it to read fewer files"
+        )
+        kept = [*self.derived, *self.contract.fields, day]
+        return StructType([_nullable(field) for field in kept])
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            name="inspections",
+            comment="One row per inspected frame: the verdict, the detector that gave it, and the evidence",
+            contract=schemas.INSPECTION,
+            key=("camera", "sequence", "captured_at"),
+            event_time="captured_at",
+        ),
+        Table(
+            name="alerts",
+            comment="One row per incident, as of its last revision",
+            contract=schemas.ALERT,
+            key=("alert_id",),
+            event_time="opened_at",
+        ),
+        Table(
+            name="operator_actions",
+            comment="What operators said about alerts, one row per action",
+            contract=schemas.OPERATOR_ACTION,
+            key=("action_id",),
+            event_time="at",
+        ),
+        Table(
+            name="camera_events",
+            comment="What producers report about cameras: health, dropped frames",
+            contract=schemas.CAMERA_EVENT,
+            key=("event_id",),
+            event_time="at",
+        ),
+        Table(
+            name="dead_letters",
+            comment="Records that could not be used: their bytes untouched, and why",
+            contract=schemas.DEAD_LETTER,
+            key=("dead_letter_id",),
+            event_time="ingested_at",
+            derived=(
+                schemas.column("dead_letter_id", schemas.TEXT, "Digest of the record's place in Kafka and ingested_at"),
+            ),
+        ),
+        Table(
+            name="frame_archive",
+            comment="Frames kept as captured: every defect and review, a sample of ok, for a limited number of days",
+            contract=schemas.ARCHIVED_FRAME,
+            key=("camera", "sequence", "captured_at"),
+            event_time="captured_at",
+        ),
+    )
+}
+
+PROPERTIES = {
+    # DuckDB and delta-rs read these tables without Spark
+    "delta.enableDeletionVectors": "false",
+    # a commit every few seconds: the default of 10 would write a checkpoint in every second minute
+    "delta.checkpointInterval": "50",
+    "delta.logRetentionDuration": "interval 7 days",
+    # small files of the trigger interval are merged inside the write, once there are enough of them
+    "delta.autoOptimize.autoCompact": "true",
+}
+
+
+def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> str:
+    """Create the table if it is not there, empty and ready for readers; returns its path."""
+    from delta.tables import DeltaTable
+
+    path = settings.path(table.name)
+    builder = (
+        DeltaTable.createIfNotExists(spark)
+        .location(path)
+        .comment(table.comment)
+        .addColumns(table.schema)
+        .partitionedBy("day")
+        # min and max of these alone: of the pictures they would be waste
+        .property("delta.dataSkippingStatsColumns", ",".join(dict.fromkeys((table.event_time, *table.key))))
+    )
+    for key, value in PROPERTIES.items():
+        builder = builder.property(key, value)
+    builder.execute()
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentedColumn:
+    """One column for readers: `column` is its path, `[]` standing for the items of an array."""
+
+    table: str
+    column: str
+    type: str
+    comment: str
+
+
+def documented_columns() -> Iterator[DocumentedColumn]:
+    """Every column of every table, nested ones included, in the order of the tables."""
+    for table in TABLES.values():
+        for field in table.schema.fields:
+            yield from _documented(table.name, "", field)
+
+
+def _documented(table: str, path: str, field: StructField) -> Iterator[DocumentedColumn]:
+    name = path + field.name
+    kind = field.dataType
+    yield DocumentedColumn(table, name, _type_name(kind), field.metadata.get("comment", ""))
+    if isinstance(kind, ArrayType):
+        name, kind = name + "[]", kind.elementType
+    if isinstance(kind, StructType):
+        for inner in kind.fields:
+            yield from _documented(table, name + ".", inner)
+
+
+def _type_name(kind: DataType) -> str:
+    """The type as SQL names it; what a struct holds stands in rows of its own."""
+    if isinstance(kind, ArrayType):
+        return f"array of {_type_name(kind.elementType)}"
+    return "struct" if isinstance(kind, StructType) else str(kind.simpleString())
+
+
+def _nullable(field: StructField) -> StructField:
+    return StructField(field.name, nullable(field.dataType), True, field.metadata)
+
+
+def nullable(kind: DataType) -> DataType:
+    """The same type with everything in it nullable, as a parser returns it."""
+    if isinstance(kind, StructType):
+        return StructType([_nullable(field) for field in kind.fields])
+    if isinstance(kind, ArrayType):
+        return ArrayType(nullable(kind.elementType))
+    return kind
