@@ -2,6 +2,112 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 app = typer.Typer()
+
+BOOTSTRAP_HELP = "Address of the Kafka to use; by default `[kafka] bootstrap`."
+
+
+@app.command(rich_help_panel="Infrastructure")
+def broker(
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 picks a free one, the last one if free.")
+    ] = None,
+    heap: Annotated[str | None, typer.Option(help="Memory for Kafka's Java heap, such as `512m` or `2g`.")] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop a broker that was left running from this run folder.")
+    ] = False,
+) -> None:
+    """Run a real Kafka broker here until Ctrl-C, with all topics created.
+
+    It keeps its messages in `run/kafka` and notes its address in `run/sightline.toml`, where every other command finds
+    it: start it in one terminal, then use `sightline` in another.
+
+    Examples:
+
+        sightline broker
+
+        sightline broker --port 9092
+
+        SIGHTLINE_BROKER_HOST=192.0.2.7 sightline broker --port 9092    (cameras on other hosts; no encryption)
+
+        sightline broker --stop
+    """
+    import signal
+    from threading import Event
+
+    from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
+    from infra.topics import ensure_topics
+    from sightline.errors import BrokerError
+    from sightline.settings import KafkaSettings
+
+    kafka = EmbeddedBroker(BrokerSettings.load(port=port, heap=heap))
+    if stop:
+        typer.echo("stopped" if kafka.stop_leftover() else f"no broker runs from {kafka.folder}")
+        return
+    asked = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    typer.echo("starting Kafka, some seconds …")
+    with kafka:
+        endpoint = write_endpoint(kafka.bootstrap)
+        report = ensure_topics(KafkaSettings.load(bootstrap=kafka.bootstrap))
+        typer.echo(f"Kafka serves on {kafka.bootstrap} (noted in {endpoint}); log: {kafka.log_file}")
+        typer.echo(f"topics: {', '.join((*report.created, *report.present))}")
+        typer.echo("Ctrl-C stops it")
+        while not asked.wait(1):
+            if kafka.pid is None:
+                raise BrokerError(f"Kafka ended by itself; see {kafka.log_file}")
+        typer.echo("stopping Kafka")
+
+
+@app.command(rich_help_panel="Infrastructure")
+def topics(bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] = None) -> None:
+    """Create the topics that are missing and check the settings of those that exist.
+
+    Safe to repeat. Leaves with an error, naming topic, setting and remedy, when a topic would break the pipeline: too
+    few bytes for a frame, another number of partitions, another clean-up policy. Retention is yours to change.
+
+    Examples:
+
+        sightline topics
+
+        sightline topics --bootstrap kafka.example.com:9092
+
+        SIGHTLINE_KAFKA_REPLICATION=3 SIGHTLINE_KAFKA_PARTITIONS=12 sightline topics
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from infra.topics import TopicSettings, ensure_topics, plan
+    from sightline.settings import KafkaSettings
+
+    kafka, kept = KafkaSettings.load(bootstrap=bootstrap), TopicSettings.load()
+    report = ensure_topics(kafka, kept)
+    table = Table("topic", "partitions", "clean-up", "kept when created", "now", box=None)
+    for topic in plan(kafka, kept):
+        state = "created" if topic.name in report.created else "was there, fits"
+        table.add_row(topic.name, str(topic.partitions), topic.config["cleanup.policy"], topic.kept, state)
+    Console().print(table)
+
+
+@app.command(rich_help_panel="Infrastructure")
+def jars() -> None:
+    """Fetch the jars that Spark and the embedded broker need (70 MB), unless they are here already.
+
+    What is fetched is written in `infra/ivy.xml`; the jars lie with the Python environment. A mirror of your own is
+    named in Ivy's usual place, `~/.ivy2/ivysettings.xml`.
+
+    Example:
+
+        sightline jars
+    """
+    from infra.jars import CONFIGURATIONS, jar_folder, missing, resolve
+
+    if wanted := missing(CONFIGURATIONS):
+        typer.echo(f"looking up the jars for {' and '.join(wanted)}; about a minute")
+    found = resolve(progress=lambda jar: typer.echo(f"  {jar}"))
+    typer.echo(f"{len(found)} jars in {jar_folder()}")

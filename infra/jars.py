@@ -54,10 +54,14 @@ def resolve(
     `progress` is told of each jar that is downloaded. Raises PrerequisiteError when Java is missing or when a jar
     cannot be had, with Ivy's own words.
     """
-    missing = [name for name in configurations if not _is_current(jar_folder() / name)]
-    if missing:
-        _fetch(missing, progress)
+    if wanted := missing(configurations):
+        _fetch(wanted, progress)
     return [jar for name in configurations for jar in locate(name)]
+
+
+def missing(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Those of `configurations` whose jars are absent or older than `ivy.xml`."""
+    return [name for name in configurations if not _is_current(jar_folder() / name)]
 
 
 def _fetch(configurations: Sequence[Configuration], progress: Callable[[str], None]) -> None:

@@ -39,3 +39,12 @@ def holder(port: int) -> str | None:
             except psutil.Error:
                 return f"process {held.pid}"
     return None
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something accepts connections on `port`."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

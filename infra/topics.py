@@ -52,6 +52,14 @@ class TopicPlan:
     partitions: int
     config: Mapping[str, str]
 
+    @property
+    def kept(self) -> str:
+        """How long records stay, for people."""
+        if "delete" not in self.config["cleanup.policy"]:
+            return "newest of each key"
+        hours, mebibytes = int(self.config["retention.ms"]) // _HOUR_MS, int(self.config["retention.bytes"]) // _MIB
+        return f"{hours} h, {mebibytes} MiB a partition"
+
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
@@ -166,9 +174,8 @@ def differences(
         for key in _MUST_MATCH:
             want = topic.config.get(key)
             if want and set(found[key].split(",")) != set(want.split(",")):
-                faults.append(
-                    f"{topic.name} has {key} = {found[key]}, not {want}: {alter} {topic.name} --add-config {key}=[{want}]"
-                )
+                remedy = f"{alter} {topic.name} --add-config {key}=[{want}]"
+                faults.append(f"{topic.name} has {key} = {found[key]}, not {want}: {remedy}")
     return faults
 
 
