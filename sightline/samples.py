@@ -1,0 +1,181 @@
+"""Example events, complete and valid: what the documents show and what tests vary with `dataclasses.replace`."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+
+from sightline.codec import digest_id
+from sightline.contracts import (
+    ActionKind,
+    Alert,
+    AlertState,
+    CameraEvent,
+    CameraEventKind,
+    DeadLetter,
+    DetectorRef,
+    DropReason,
+    Frame,
+    HeatMap,
+    Inspection,
+    OperatorAction,
+    Quality,
+    Reason,
+    Region,
+    Severity,
+    SourceOffset,
+    Timings,
+    Verdict,
+)
+
+START = datetime(2026, 3, 2, 6, 30, tzinfo=UTC)
+"""When sequence 0 of every sample camera was captured; the cameras take ten frames a second."""
+
+DETECTOR = DetectorRef(name="sightline.bottle_cap", version="3", digest="5f" * 32)
+THRESHOLD = 0.62
+
+# a grey picture of one pixel
+JPEG = b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABsSFBcUERsXFhceHBsgKEIrKCUlKFE6PTBCYFVlZF9VXVtqeJmBanGQc1tdhbWGkJ6jq62rZ4C8ybqm"
+    "x5moq6T/wAALCAABAAEBAREA/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEG"
+    "E1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJ"
+    "ipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/9oACAEBAAA/ACv/2Q=="
+)
+
+
+def frame(camera: str = "cam-1", sequence: int = 0, *, label: str | None = None) -> Frame:
+    """One frame as its camera published it."""
+    return Frame(
+        line="line-a",
+        camera=camera,
+        sequence=sequence,
+        captured_at=START + timedelta(seconds=sequence / 10),
+        product="bottle_cap",
+        width=640,
+        height=480,
+        jpeg=JPEG,
+        label=label,
+    )
+
+
+def inspection(
+    camera: str = "cam-1",
+    sequence: int = 0,
+    *,
+    score: float = 0.18,
+    verdict: Verdict = Verdict.OK,
+    label: str | None = None,
+    offset: int | None = None,
+) -> Inspection:
+    """The verdict on `frame(camera, sequence)`, read at `offset` (by default the sequence) of partition 0."""
+    seen = frame(camera, sequence)
+    captured = seen.captured_at
+    regions = (Region(x=212, y=96, width=54, height=31, peak=score),) if verdict is Verdict.DEFECT else ()
+    return Inspection(
+        inspection_id=digest_id(camera, sequence, captured, DETECTOR.version),
+        line=seen.line,
+        camera=camera,
+        sequence=sequence,
+        captured_at=captured,
+        product=seen.product,
+        width=seen.width,
+        height=seen.height,
+        score=score,
+        threshold=THRESHOLD,
+        verdict=verdict,
+        detector=DETECTOR,
+        quality=Quality(blur=412.0, exposure=118.5),
+        timings=Timings(
+            ingested_at=captured + timedelta(milliseconds=14),
+            decoded_at=captured + timedelta(milliseconds=121),
+            scored_at=captured + timedelta(milliseconds=149),
+            published_at=captured + timedelta(milliseconds=162),
+        ),
+        source=SourceOffset(topic="frames", partition=0, offset=sequence if offset is None else offset),
+        heat_map=HeatMap(rows=2, cols=3, scale=1.0, values=bytes([4, 9, 30, 12, 210, 44])),
+        regions=regions,
+        label=label,
+        thumbnail=JPEG if verdict is Verdict.DEFECT else None,
+    )
+
+
+def alert(
+    camera: str = "cam-1", sequence: int = 40, *, revision: int = 0, state: AlertState = AlertState.OPENED
+) -> Alert:
+    """The incident that began with `sequence` on `camera`; a later `revision` has seen more frames."""
+    opened = frame(camera, sequence).captured_at
+    return Alert(
+        alert_id=digest_id(camera, sequence, opened),
+        revision=revision,
+        state=state,
+        severity=Severity.CRITICAL if revision else Severity.WARNING,
+        line="line-a",
+        camera=camera,
+        product="bottle_cap",
+        opened_at=opened,
+        updated_at=opened + timedelta(seconds=revision * 1.2),
+        first_sequence=sequence,
+        last_sequence=sequence + revision * 12,
+        count=3 + revision * 9,
+        peak_score=0.913,
+        peak_sequence=sequence,
+        threshold=THRESHOLD,
+        detector=DETECTOR,
+        regions=(Region(x=212, y=96, width=54, height=31, peak=0.913),),
+        thumbnail=JPEG,
+    )
+
+
+def operator_action() -> OperatorAction:
+    """What an operator said about `alert()`."""
+    return OperatorAction(
+        action_id=digest_id("action", 1),
+        alert_id=alert().alert_id,
+        kind=ActionKind.CONFIRM,
+        actor="m.keller",
+        at=START + timedelta(minutes=2),
+        defect_type="scratch",
+        comment="tool 4 changed",
+    )
+
+
+def camera_event(
+    camera: str = "cam-1",
+    kind: CameraEventKind = CameraEventKind.DROPPED,
+    *,
+    next_sequence: int = 128,
+    first: int | None = None,
+    last: int | None = None,
+    reason: DropReason | None = None,
+) -> CameraEvent:
+    """A producer's report; of a dropped range if `first` and `last` say so."""
+    return CameraEvent(
+        event_id=digest_id(camera, kind, next_sequence, first, last),
+        line="line-a",
+        camera=camera,
+        kind=kind,
+        at=frame(camera, next_sequence).captured_at,
+        next_sequence=next_sequence,
+        first_sequence=first,
+        last_sequence=last,
+        reason=reason,
+    )
+
+
+def dead_letter(camera: str | None = "cam-1", sequence: int | None = 41, *, offset: int = 41) -> DeadLetter:
+    """A record with a JPEG's header and no JPEG behind it; without a camera, one that nobody can place."""
+    headers = ((("ce_camera", camera.encode()),) if camera is not None else ()) + (
+        (("ce_sequence", str(sequence).encode()),) if sequence is not None else ()
+    )
+    return DeadLetter(
+        reason=Reason.TRUNCATED,
+        message="the JPEG ends after 20 of its 48,112 bytes",
+        stage="decode",
+        source=SourceOffset(topic="frames", partition=0, offset=offset),
+        ingested_at=START + timedelta(seconds=5),
+        value=JPEG[:20],
+        key=camera.encode() if camera is not None else None,
+        headers=headers,
+        camera=camera,
+        sequence=sequence,
+    )
