@@ -1,0 +1,176 @@
+"""The score query on a real broker and a real Spark, with a detector whose verdicts can be foretold."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from models.doubles import write_brightness_bundle
+from models.runtime.card import bundle_digest
+from sightline import codec
+from sightline.contracts import Frame, Inspection, Reason, Verdict
+from sightline.settings import KafkaSettings
+from streaming.detectors import Champion, write_champions
+from streaming.score import ScoreSettings, start
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+START = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ScoreSettings:
+    return ScoreSettings.load(
+        backend="onnxruntime", detectors=str(tmp_path / "detectors"), checkpoint=str(tmp_path / "checkpoint")
+    )
+
+
+def promote(settings: ScoreSettings, version: str, threshold: float) -> None:
+    folder = Path(settings.detectors) / "washer" / version
+    write_brightness_bundle(folder, threshold=threshold)
+    champion = Champion(name="sightline.washer", version=version, digest=bundle_digest(folder), folder=str(folder))
+    write_champions(Path(settings.detectors), {"washer": champion})
+
+
+def frame(sequence: int, brightness: int, camera: str = "cam-1") -> Frame:
+    _, jpeg = cv2.imencode(".jpg", np.full((120, 160, 3), brightness, np.uint8))
+    captured_at = START + timedelta(milliseconds=100 * sequence)
+    return Frame(
+        line="north", camera=camera, sequence=sequence, captured_at=captured_at, product="washer",
+        width=160, height=120, jpeg=jpeg.tobytes(),
+    )  # fmt: skip
+
+
+def publish(kafka: KafkaSettings, *frames: Frame | tuple[bytes, list[tuple[str, bytes]]]) -> None:
+    producer = Producer(kafka.librdkafka(partitioner="murmur2_random"))
+    for one in frames:
+        value, headers = (one.jpeg, codec.frame_headers(one)) if isinstance(one, Frame) else one
+        key = one.camera if isinstance(one, Frame) else "cam-1"
+        producer.produce(kafka.topics.frames, value, key, headers=headers)
+    assert producer.flush(20) == 0
+
+
+def read(kafka: KafkaSettings, topic: str) -> list[Message]:
+    """Everything that is on `topic` now."""
+    consumer = Consumer(kafka.librdkafka(**{"group.id": "test", "enable.partition.eof": True}))
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+    found, ended = [], set()
+    while len(ended) < len(partitions):
+        message = consumer.poll(10)
+        assert message is not None
+        if message.error():
+            ended.add(message.partition())
+        else:
+            found.append(message)
+    consumer.close()
+    return found
+
+
+def inspections(kafka: KafkaSettings) -> list[Inspection]:
+    return [codec.decode(Inspection, message.value()) for message in read(kafka, kafka.topics.inspections)]
+
+
+def wait_for(what: Callable[[], Any], query: StreamingQuery) -> None:
+    ends = time.monotonic() + 60
+    while not what():
+        assert query.isActive, query.exception()
+        assert time.monotonic() < ends
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def running(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings) -> Iterator[StreamingQuery]:
+    promote(settings, "1", threshold=200)
+    query = start(spark, kafka, settings)
+    yield query
+    query.stop()
+
+
+def test_every_record_ends_once_as_inspection_or_dead_letter(kafka: KafkaSettings, running: StreamingQuery) -> None:
+    good, torn = frame(0, 90), frame(1, 90)
+    publish(
+        kafka,
+        good,
+        (torn.jpeg[:300], codec.frame_headers(torn)),
+        (b"", codec.frame_headers(frame(2, 90))),
+        (good.jpeg, []),
+        frame(3, 170),
+        frame(4, 230),
+        frame(0, 230, camera="cam-2"),
+    )
+    topics = kafka.topics
+    wait_for(lambda: len(inspections(kafka)) + len(read(kafka, topics.dead_letters)) >= 7, running)
+    found = inspections(kafka)
+    assert Counter((one.camera, one.sequence) for one in found) == {
+        ("cam-1", 0): 1, ("cam-1", 3): 1, ("cam-1", 4): 1, ("cam-2", 0): 1,
+    }  # fmt: skip
+    assert {one.sequence: one.verdict for one in found if one.camera == "cam-1"} == {
+        0: Verdict.OK, 3: Verdict.REVIEW, 4: Verdict.DEFECT,
+    }  # fmt: skip
+    letters = [
+        codec.dead_letter_from_record(message.key(), message.value(), message.headers())
+        for message in read(kafka, topics.dead_letters)
+    ]
+    assert sorted(letter.reason for letter in letters) == [Reason.EMPTY, Reason.MISSING_HEADER, Reason.TRUNCATED]
+    archived = {
+        (message.key(), dict(message.headers())["ce_sequence"]): message.value()
+        for message in read(kafka, topics.archive)
+        if dict(message.headers())["sightline.verdict"] != b"ok"
+    }
+    assert archived == {
+        (b"cam-1", b"3"): frame(3, 170).jpeg, (b"cam-1", b"4"): frame(4, 230).jpeg,
+        (b"cam-2", b"0"): frame(0, 230).jpeg,
+    }  # fmt: skip
+
+
+def test_records_keep_their_cameras_order_and_partition(kafka: KafkaSettings, running: StreamingQuery) -> None:
+    publish(kafka, *(frame(number, 90, camera) for number in range(40) for camera in ("cam-1", "cam-2", "cam-3")))
+    wait_for(lambda: len(inspections(kafka)) >= 120, running)
+    seen: dict[str, list[tuple[int, int]]] = {}
+    for message in read(kafka, kafka.topics.inspections):
+        one = codec.decode(Inspection, message.value())
+        assert message.partition() == one.source.partition
+        seen.setdefault(one.camera, []).append((message.offset(), one.sequence))
+    for camera, rows in seen.items():
+        assert [sequence for _, sequence in sorted(rows)] == list(range(40)), camera
+
+
+def test_a_changed_champion_judges_the_next_frames_without_a_restart(
+    kafka: KafkaSettings, running: StreamingQuery, settings: ScoreSettings
+) -> None:
+    publish(kafka, frame(0, 180))
+    wait_for(lambda: inspections(kafka), running)
+    promote(settings, "2", threshold=160)
+    publish(kafka, frame(1, 180))
+    wait_for(lambda: len(inspections(kafka)) == 2, running)
+    before, after = sorted(inspections(kafka), key=lambda one: one.sequence)
+    assert (before.verdict, before.detector.version, before.threshold) == (Verdict.REVIEW, "1", 200)
+    assert (after.verdict, after.detector.version, after.threshold) == (Verdict.DEFECT, "2", 160)
+
+
+def test_stopped_and_started_again_nothing_is_lost_and_repeats_carry_the_same_ids(
+    kafka: KafkaSettings, running: StreamingQuery, settings: ScoreSettings, spark: SparkSession
+) -> None:
+    publish(kafka, *(frame(number, 90) for number in range(30)))
+    wait_for(lambda: inspections(kafka), running)
+    running.stop()
+    publish(kafka, *(frame(number, 90) for number in range(30, 60)))
+    again = start(spark, kafka, settings)
+    try:
+        wait_for(lambda: {one.sequence for one in inspections(kafka)} >= set(range(60)), again)
+    finally:
+        again.stop()
+    ids = {(one.sequence, one.inspection_id) for one in inspections(kafka)}
+    assert len(ids) == 60
