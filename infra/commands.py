@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -111,3 +112,45 @@ def jars() -> None:
         typer.echo(f"looking up the jars for {' and '.join(wanted)}; about a minute")
     found = resolve(progress=lambda jar: typer.echo(f"  {jar}"))
     typer.echo(f"{len(found)} jars in {jar_folder()}")
+
+
+@app.command(rich_help_panel="Infrastructure")
+def demo(
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; by default at Ctrl-C.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Learn from DIR/train/good, stream DIR/test/* once.", metavar="DIR")
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Learn from the first frames of a video, then watch it.", metavar="FILE")
+    ] = None,
+    camera: Annotated[
+        int | None, typer.Option(help="Learn from the first frames of USB camera N, then watch it.", metavar="N")
+    ] = None,
+    product: Annotated[str, typer.Option(help="Product of the simulated line.")] = "bottle_cap",
+    cameras: Annotated[int, typer.Option(min=1, max=64, help="Cameras on a simulated line or an image folder.")] = 4,
+    fps: Annotated[float, typer.Option(min=0.01, help="Frames per second of each camera.")] = 5.0,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train anew, though the registry has a detector.")] = False,
+    kafka: Annotated[
+        str | None,
+        typer.Option(help="Use the Kafka at this address in place of the embedded one.", metavar="HOST:PORT"),
+    ] = None,
+) -> None:
+    """Run all of Sightline on this machine: cameras, Kafka, Spark, detector, alerts, history.
+
+    Trains a detector from good frames, starts every part, shows the line until Ctrl-C, then drains it, proves that
+    every frame is accounted for and stops. A second run goes on where the first one stopped. Leaves with 0 when the
+    account is clean.
+
+    Examples:
+
+        sightline demo --minutes 2
+
+        sightline demo --images photos/    (photos/train/good, photos/test/good, photos/test/KIND)
+
+        sightline demo --video line.mp4 --fps 10
+    """
+    from infra.demo import Demo
+    from infra.lines import choose
+
+    line = choose(images=images, video=video, camera=camera, product=product, cameras=cameras, fps=fps)
+    raise typer.Exit(Demo(line, minutes=minutes, retrain=retrain, outside_kafka=kafka).run())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.errors import SourceError
+from sightline.errors import SettingsError, SourceError
 from sightline.settings import run_folder
 
 SIMULATED_GOOD = 160
@@ -53,7 +53,7 @@ def simulated(product: str, cameras: int, fps: float, seed: int = 7) -> Line:
     )
 
 
-def images(folder: Path, cameras: int, fps: float) -> Line:
+def image_folder(folder: Path, cameras: int, fps: float) -> Line:
     """A folder in the layout of MVTec AD: learns from `train/good`, streams `test/*` once.
 
     Raises SourceError when the folder or one of the two is missing.
@@ -92,16 +92,32 @@ def recorded(source: str, name: str, fps: float, once: bool) -> Line:
     )  # fmt: skip
 
 
-def video(file: Path, fps: float) -> Line:
+def video_file(file: Path, fps: float) -> Line:
     """A video file; raises SourceError when it is not there."""
     if not file.is_file():
         raise SourceError(f"{file} is not a file; --video needs a video that OpenCV can read (mp4, avi, mkv)")
     return recorded(f"video:{file}", product_name(file), fps, once=True)
 
 
-def camera(index: int, fps: float) -> Line:
+def usb_camera(index: int, fps: float) -> Line:
     """A USB camera."""
     return recorded(f"usb:{index}", f"camera_{index}", fps, once=False)
+
+
+def choose(
+    *, images: Path | None, video: Path | None, camera: int | None, product: str, cameras: int, fps: float
+) -> Line:
+    """The line that was asked for; raises SettingsError when two were."""
+    asked = [f"--{name}" for name, one in (("images", images), ("video", video), ("camera", camera)) if one is not None]
+    if len(asked) > 1:
+        raise SettingsError(f"{' and '.join(asked)} exclude each other: the demo watches one line; keep one of them")
+    if images is not None:
+        return image_folder(images, cameras, fps)
+    if video is not None:
+        return video_file(video, fps)
+    if camera is not None:
+        return usb_camera(camera, fps)
+    return simulated(product, cameras, fps)
 
 
 def product_name(path: Path) -> str:

@@ -111,6 +111,11 @@ class LiveFeed:
         with self._lock:
             return render(self.view, self._pictures, footer)
 
+    def inspected(self) -> int:
+        """Frames whose verdict was seen since the feed began."""
+        with self._lock:
+            return sum(camera.inspected for camera in self.view.cameras.values())
+
     def summary(self) -> RenderableType:
         """The screen's first line alone."""
         with self._lock:

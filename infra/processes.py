@@ -45,6 +45,10 @@ class ManagedProcess:
         return self._child is not None and self._child.poll() is None
 
     @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    @property
     def exit_code(self) -> int | None:
         return self._child.poll() if self._child else None
 
