@@ -13,7 +13,7 @@ from models.runtime.card import DetectorCard
 from models.runtime.graph import INPUT, MAP, SCORE, Images, Ports, Run, check_ports
 from sightline.errors import DetectorError
 
-_DTYPES = {"uint8": "uint8", "f32": "float32"}
+_DTYPES = {"u8": "uint8", "f32": "float32"}
 
 
 def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
