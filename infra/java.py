@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from sightline.errors import PrerequisiteError
@@ -81,3 +82,11 @@ def _remedy() -> str:
     else:
         command = "sudo apt-get install openjdk-17-jre-headless"
     return f"Install one with: {command}"
+
+
+if __name__ == "__main__":
+    # for the Makefile, before anything is installed: no package but this and sightline.errors is needed
+    try:
+        find_java()
+    except PrerequisiteError as error:
+        sys.exit(f"error: {error}")
