@@ -90,7 +90,8 @@ class Deployment:
         self.producers.stop()
         wait("every frame to be judged", feed.behind)
         self.score.stop()
-        wait("the last incidents", lambda: behind(self.kafka, INCIDENTS_GROUP, self.kafka.topics.inspections))
+        group = self.kafka.topic_prefix + INCIDENTS_GROUP
+        wait("the last incidents", lambda: behind(self.kafka, group, self.kafka.topics.inspections))
         self.incidents.stop()
 
 
