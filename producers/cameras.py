@@ -80,7 +80,7 @@ class NetworkCamera:
             )
 
     def read(self) -> Captured:
-        """The newest due frame; raises SourceLostError when the stream ends, breaks, or pauses for `timeout` seconds."""
+        """The newest due frame; raises SourceLostError when the stream ends, breaks, or pauses `timeout` seconds."""
         return self._device.read(self.name)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class _Device:
 
     def __init__(self, max_fps: float | None) -> None:
         self._interval = 1 / max_fps if max_fps else 0.0
-        self._due = 0.0
+        self._due: float | None = None
         self._capture: Any = None
 
     @property
@@ -102,7 +102,7 @@ class _Device:
     def start(self, capture: Any) -> None:
         self.stop()
         self._capture = capture
-        self._due = 0.0
+        self._due = None
 
     def set(self, key: int, value: float) -> None:
         self._capture.set(key, value)
@@ -110,10 +110,11 @@ class _Device:
     def read(self, name: str) -> Captured:
         while self.working and self._capture.grab():
             clock = time.monotonic()
-            if clock < self._due:
+            due = clock if self._due is None else self._due
+            if clock < due:
                 continue
-            # the next is due one interval after this one was, unless the camera itself is the slower of the two
-            self._due = max(self._due + self._interval, clock - self._interval)
+            # the next is due one interval after this one was, or at once when the camera is the slower of the two
+            self._due = max(due + self._interval, clock)
             captured_at = now()
             found, image = self._capture.retrieve()
             if found:

@@ -34,9 +34,8 @@ def size(jpeg: bytes) -> tuple[int, int]:
     if not jpeg.startswith(MAGIC):
         raise SourceError(f"it starts with {jpeg[:8]!r}, not with a JPEG marker")
     at = 2
-    while at + 4 <= len(jpeg):
-        if jpeg[at] != 0xFF:
-            break
+    # decoders skip stray bytes between segments, which some cameras write; so must this
+    while (at := jpeg.find(b"\xff", at)) >= 0 and at + 4 <= len(jpeg):
         marker = jpeg[at + 1]
         if marker == 0xFF:  # padding
             at += 1

@@ -15,10 +15,12 @@ class SimulatedLine:
     live = False
     fps = None
 
-    def __init__(self, product: str, *, seed: int, width: int, height: int, defect_rate: float) -> None:
+    def __init__(
+        self, product: str, *, seed: int, width: int, height: int, defect_rate: float, mean_run: float
+    ) -> None:
         self.name = f"sim:{product}?seed={seed}"
         self.product = product
-        self._simulator = LineSimulator(product, seed=seed, width=width, height=height, defect_rate=defect_rate)
+        self._simulator = LineSimulator(product, seed, width, height, defect_rate=defect_rate, mean_run=mean_run)
         self._next = 0
 
     def open(self) -> None:

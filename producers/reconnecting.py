@@ -35,7 +35,7 @@ class Reconnecting:
         self._report = report
         self._connected = False
         self._first = min(FIRST_PAUSE, longest)
-        self._pauses = wait_exponential_jitter(initial=self._first, max=longest, jitter=self._first)
+        self._pauses = wait_exponential_jitter(multiplier=self._first, max=longest, jitter=self._first)
 
     @property
     def fps(self) -> float | None:

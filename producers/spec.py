@@ -18,7 +18,7 @@ N = TypeVar("N", int, float)
 
 KINDS = ("sim", "folder", "video", "usb")
 OPTIONS: Mapping[str, frozenset[str]] = {
-    "sim": frozenset({"seed", "width", "height", "defects"}),
+    "sim": frozenset({"seed", "width", "height", "defects", "run"}),
     "folder": frozenset({"bits", "product"}),
     "video": frozenset({"product"}),
     "usb": frozenset({"product"}),
@@ -100,7 +100,8 @@ def _simulated(spec: SourceSpec, _manner: Manner) -> FrameSource:
         seed=_number(spec, "seed", 0, int, 0, 2**31) + spec.part[0],
         width=_number(spec, "width", 640, int, 64, 4096),
         height=_number(spec, "height", 480, int, 64, 4096),
-        defect_rate=_number(spec, "defects", 0.1, float, 0, 1),
+        defect_rate=_number(spec, "defects", 0.08, float, 0, 1),
+        mean_run=_number(spec, "run", 5.0, float, 1, 10_000),
     )
 
 
