@@ -3,7 +3,7 @@
 Features of three depths meet on a grid and are brought to `dimensions` channels by a fixed random semi-orthogonal
 projection (Kim et al. 2021, arXiv:2105.14737), which varied less from seed to seed than PaDiM's choice of channels. The
 covariance at each position is shrunk towards the mean covariance of all positions, because 30 images alone do not
-determine 100 × 100 numbers. The anomaly map is the Mahalanobis distance divided by the root of `dimensions`, so that about 1
+determine 100 × 100 numbers. The anomaly map is the Mahalanobis distance over the root of `dimensions`, so that about 1
 is usual, smoothed; the score is its highest value.
 """
 
@@ -63,7 +63,7 @@ class PadimSettings:
         return self.input_size // self.stride
 
 
-class Embedding(nn.Module):
+class Embedding(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """uint8 [N, H, W, 3] RGB to float32 [N, dimensions, grid, grid]; frozen, the same for every product."""
 
     def __init__(self, settings: PadimSettings, *, weights: bool = True) -> None:
@@ -94,7 +94,7 @@ class Embedding(nn.Module):
         return level
 
 
-class Padim(nn.Module):
+class Padim(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """The whole detector, the one definition that is fitted, exported and kept as the reference.
 
     uint8 [N, H, W, 3] RGB to (anomaly_map float32 [N, grid, grid], score float32 [N]).
@@ -160,7 +160,8 @@ def load(path: Path, card: DetectorCard) -> Padim:
         raise DetectorError(
             f"{path} does not hold the weights that its card describes: {error}; fetch it again"
         ) from error
-    return module.eval()
+    module.eval()
+    return module
 
 
 def save(module: Padim, path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import padim
+from models.padim import METHOD, load
 from models.runtime.card import DetectorCard
 from models.runtime.graph import Images, Run
 from sightline.errors import DetectorError
@@ -16,12 +16,12 @@ from sightline.errors import DetectorError
 
 def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
     """Rebuild the module that the ONNX graph was exported from; sets the threads of the whole process."""
-    if card.method != padim.METHOD:
+    if card.method != METHOD:
         raise DetectorError(
-            f"{path}: method {card.method!r} has no PyTorch reference; known is {padim.METHOD!r}, use backend openvino"
+            f"{path}: method {card.method!r} has no PyTorch reference; known is {METHOD!r}, use backend openvino"
         )
     torch.set_num_threads(threads)
-    module = padim.load(path, card)
+    module = load(path, card)
 
     def run(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():

@@ -1,0 +1,267 @@
+"""Detectors in MLflow's model registry: bundles in, champions out.
+
+A product's detector is one registered model; each bundle is a version of it, with the digest as a tag; the alias
+`champion` names the version that judges frames. mlflow is imported when a function needs it, never by importing this
+module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from models.runtime.card import bundle_digest, load_card, save_card
+from sightline.errors import DetectorError, RegistryError
+from sightline.settings import RegistrySettings
+
+log = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+DIGEST_TAG = "sightline.digest"
+PRODUCT_TAG = "sightline.product"
+
+_ARTIFACTS = "detector"
+_PAGE = 100
+_MESSAGE = 400
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+_PRODUCT = re.compile(r"[^\W_][\w.+-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredDetector:
+    """One version in the registry; `digest` is what its bundle must hash to."""
+
+    name: str
+    product: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    """What `sightline detectors` shows of one version; `metrics` are those of its training run."""
+
+    detector: RegisteredDetector
+    aliases: tuple[str, ...]
+    created_at: datetime
+    metrics: Mapping[str, float]
+
+
+def check_product(product: str) -> str:
+    """`product` if it can name a registered model and a folder; raises DetectorError otherwise."""
+    if not _PRODUCT.fullmatch(product):
+        raise DetectorError(
+            f"product is {product!r}, expected 1 to 100 letters, digits and . _ + - that start with a letter or digit"
+        )
+    return product
+
+
+def log_and_register(
+    folder: Path,
+    settings: RegistrySettings,
+    *,
+    metrics: Mapping[str, float],
+    params: Mapping[str, Any],
+    alias: str | None = CHAMPION,
+) -> RegisteredDetector:
+    """Log the bundle in `folder` as a run with `metrics` and `params`, register it, and give it `alias`.
+
+    The run's id is written on the card first, so the digest covers it. The alias moves last: a failure before that
+    leaves the champion as it was. Raises RegistryError when the registry cannot be reached or refuses.
+    """
+    card = load_card(folder)
+    check_product(card.product)
+    with _client(settings) as client:
+        run = client.create_run(_experiment(client, settings), run_name=card.name)
+        run_id = run.info.run_id
+        try:
+            save_card(replace(card, run_id=run_id), folder)
+            digest = bundle_digest(folder)
+            for key, value in params.items():
+                client.log_param(run_id, key, value)
+            for key, value in {"threshold": card.threshold, **metrics}.items():
+                client.log_metric(run_id, key, value)
+            client.log_artifacts(run_id, str(folder), _ARTIFACTS)
+            _ensure_model(client, card.name, card.product)
+            version = client.create_model_version(
+                card.name,
+                source=f"{run.info.artifact_uri}/{_ARTIFACTS}",
+                run_id=run_id,
+                tags={DIGEST_TAG: digest, PRODUCT_TAG: card.product},
+            )
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+        if alias:
+            client.set_registered_model_alias(card.name, alias, version.version)
+    return RegisteredDetector(card.name, card.product, str(version.version), digest)
+
+
+def register_bundle(folder: Path, settings: RegistrySettings, *, alias: str | None = None) -> RegisteredDetector:
+    """Register a bundle that was made elsewhere, with what its card says; without `alias` nothing changes online."""
+    card = load_card(folder)
+    return log_and_register(folder, settings, metrics=card.metrics, params=card.parameters, alias=alias)
+
+
+def champions(settings: RegistrySettings) -> dict[str, RegisteredDetector]:
+    """Product to champion, for every product that has one; raises RegistryError."""
+    found = {}
+    with _client(settings) as client:
+        for model in _models(client, settings):
+            if CHAMPION not in model.aliases:
+                continue
+            version = client.get_model_version(model.name, model.aliases[CHAMPION])
+            try:
+                champion = _detector(version, settings)
+            except DetectorError as error:  # one foreign model must not hide the others
+                log.warning("champion passed over", extra={"detector": model.name, "error": str(error)})
+                continue
+            found[champion.product] = champion
+    return found
+
+
+def entries(settings: RegistrySettings) -> list[RegistryEntry]:
+    """Every version that Sightline registered, by name, the newest first (at most 100 each); raises RegistryError."""
+    found = []
+    with _client(settings) as client:
+        for model in sorted(_models(client, settings), key=lambda model: str(model.name)):
+            versions = client.search_model_versions(f"name = '{model.name}'", max_results=_PAGE)
+            for version in sorted(versions, key=lambda version: -int(version.version)):
+                if DIGEST_TAG not in version.tags:
+                    continue
+                named = tuple(alias for alias, number in model.aliases.items() if str(number) == str(version.version))
+                metrics = client.get_run(version.run_id).data.metrics if version.run_id else {}
+                created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+                found.append(RegistryEntry(_detector(version, settings), named, created, metrics))
+    return found
+
+
+def set_champion(product: str, version: str, settings: RegistrySettings) -> RegisteredDetector:
+    """Make `version` of a product's detector the champion; raises RegistryError when there is no such version."""
+    name = settings.model_prefix + check_product(product)
+    with _client(settings) as client:
+        detector = _detector(client.get_model_version(name, version), settings)
+        client.set_registered_model_alias(name, CHAMPION, version)
+    return detector
+
+
+def fetch(detector: RegisteredDetector, folder: Path, settings: RegistrySettings) -> Path:
+    """The bundle of `detector` at `folder`, downloaded and verified, or as it lies there already.
+
+    `folder` appears complete or not at all. Raises DetectorError when the files do not hash to the registered digest
+    (they are removed), RegistryError when they cannot be had.
+    """
+    if _holds(folder, detector):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
+        with _client(settings) as client:
+            from mlflow.artifacts import download_artifacts
+
+            uri = client.get_model_version_download_uri(detector.name, detector.version)
+            bundle = Path(download_artifacts(uri, dst_path=temporary, tracking_uri=settings.tracking_uri))
+        found = bundle_digest(bundle)
+        if found != detector.digest:
+            raise DetectorError(
+                f"{detector.name} version {detector.version} hashes to {found[:12]}…, registered was "
+                f"{detector.digest[:12]}…: its files were changed or damaged; register the bundle again"
+            )
+        if folder.exists():
+            shutil.rmtree(folder)
+        bundle.rename(folder)
+    return folder
+
+
+def _holds(folder: Path, detector: RegisteredDetector) -> bool:
+    try:
+        return bundle_digest(folder) == detector.digest
+    except DetectorError:  # absent or incomplete: it will be fetched
+        return False
+
+
+@contextmanager
+def _client(settings: RegistrySettings) -> Iterator[Any]:
+    """An MlflowClient whose failures come out as RegistryError."""
+    # ask no one outside, and answer within seconds when the server is gone: callers have their own retries
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        if (database := _local_database(settings)) is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        yield MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        code = getattr(error, "error_code", None)
+        remedy = (
+            "list what is there with `sightline detectors`, train with `sightline train`"
+            if code == "RESOURCE_DOES_NOT_EXIST"
+            else "see that the server runs and [registry] tracking_uri is right"
+        )
+        said = f"registry {settings.tracking_uri}: {str(error)[:_MESSAGE]}; {remedy}"
+        raise RegistryError(_CREDENTIALS.sub("//***@", said)) from error
+
+
+def _experiment(client: Any, settings: RegistrySettings) -> str:
+    """The id of the experiment, created with its artifacts where the settings say."""
+    if known := client.get_experiment_by_name(settings.experiment):
+        return str(known.experiment_id)
+    root = settings.artifact_root
+    if root is None and (database := _local_database(settings)) is not None:
+        root = (database.parent / "artifacts").as_uri()
+    return str(client.create_experiment(settings.experiment, artifact_location=root))
+
+
+def _local_database(settings: RegistrySettings) -> Path | None:
+    scheme = "sqlite:///"
+    uri = settings.tracking_uri
+    return Path(uri.removeprefix(scheme)).absolute() if uri.startswith(scheme) else None
+
+
+def _ensure_model(client: Any, name: str, product: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, tags={PRODUCT_TAG: product})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _models(client: Any, settings: RegistrySettings) -> Iterator[Any]:
+    """Registered models whose names carry the prefix, page by page."""
+    token = None
+    while True:
+        page = client.search_registered_models(max_results=_PAGE, page_token=token)
+        # compared here: in the server's LIKE an underscore of the prefix would match any letter
+        yield from (model for model in page if model.name.startswith(settings.model_prefix))
+        token = page.token
+        if not token:
+            return
+
+
+def _detector(version: Any, settings: RegistrySettings) -> RegisteredDetector:
+    digest = version.tags.get(DIGEST_TAG)
+    if not digest:
+        raise DetectorError(
+            f"{version.name} version {version.version} has no tag {DIGEST_TAG}: it was not registered by Sightline; "
+            "register its bundle with `sightline train`, or move the alias"
+        )
+    product = version.tags.get(PRODUCT_TAG) or version.name.removeprefix(settings.model_prefix)
+    return RegisteredDetector(version.name, product, str(version.version), digest)
