@@ -61,3 +61,63 @@ def alerts(
         limit=limit,
         pictures=save_pictures,
     )
+
+
+@app.command()
+def query(
+    sql: Annotated[str | None, typer.Argument(metavar="SQL", help="One statement; `-` or nothing reads stdin.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Read the statement from this file.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="All rows as JSON, one object a line.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows (50 in a table).")] = None,
+    root: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help="Other tables than configured.")] = None,
+) -> None:
+    """Ask the history in SQL, without Spark.
+
+    DuckDB reads the Delta tables; times are UTC. A filter on `day` reads the files of those days only. It is safe to
+    let others ask: SQL here can read these tables and nothing else. `sightline tables` lists tables, views, columns.
+
+    **Examples**
+
+    `sightline query "FROM defect_rate_by_hour"`
+
+    `sightline query "SELECT camera, max(score) FROM inspections WHERE day = current_date GROUP BY camera"`
+
+    `sightline query --csv < question.sql > answer.csv`
+    """
+    from console.ask import Form, query, read_sql
+    from sightline.settings import TableSettings
+
+    if csv and json:
+        raise typer.BadParameter("choose --csv or --json")
+    form = Form.CSV if csv else Form.JSON if json else Form.TABLE
+    query(TableSettings.load(root=root), read_sql(sql, file), form, limit)
+
+
+@app.command()
+def tables(
+    name: Annotated[str | None, typer.Argument(help="Show the columns of this table or view.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a table.")] = False,
+    root: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help="Other tables than configured.")] = None,
+) -> None:
+    """List the tables and views of the history, or the columns of one.
+
+    **Examples**
+
+    `sightline tables`
+
+    `sightline tables inspections`
+    """
+    from console.ask import list_tables, show_columns, show_tables
+    from console.output import reader_may_leave
+    from console.rows import write_json
+    from sightline.settings import TableSettings
+
+    settings = TableSettings.load(root=root)
+    with reader_may_leave():
+        if name is not None:
+            show_columns(settings, name)
+        elif json:
+            write_json(list_tables(settings))
+        else:
+            show_tables(settings)

@@ -11,7 +11,8 @@ A message says what was wrong, with which value, and what to do about it::
      ├─ RegistryError        the model registry is unreachable or lacks what was asked for
      ├─ BrokerError          Kafka is unreachable, or the embedded broker cannot start
      ├─ PrerequisiteError    Java, a jar, a port or disk space is missing on this machine
-     └─ TableError           a Delta table is missing or cannot be read
+     ├─ TableError           a Delta table is missing or cannot be read
+     └─ QueryError           SQL that cannot be run, or that would do more than read
 
 The command line prints the message and leaves with `exit_code`; it never shows a traceback for these.
 """
@@ -68,3 +69,7 @@ class PrerequisiteError(SightlineError):
 
 class TableError(SightlineError):
     """A table is missing, empty or unreadable."""
+
+
+class QueryError(SightlineError):
+    """SQL that is not understood, fails, or would do more than read."""
