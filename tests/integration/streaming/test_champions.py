@@ -1,0 +1,94 @@
+"""Champions on their way from a real registry to the folder that the workers watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models import registry
+from models.doubles import write_brightness_bundle
+from models.runtime.card import GRAPH_FILE
+from sightline.errors import DetectorError
+from sightline.settings import RegistrySettings
+from streaming.champions import KEPT_BUNDLES, ChampionMirror
+from streaming.detectors import DetectorSet, read_champions
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> RegistrySettings:
+    return RegistrySettings.load(tracking_uri=f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
+
+
+def register(tmp_path: Path, settings: RegistrySettings, threshold: float, *, broken: bool = False) -> str:
+    bundle = tmp_path / "bundles" / str(threshold)
+    write_brightness_bundle(bundle, threshold=threshold)
+    if broken:
+        (bundle / GRAPH_FILE).write_bytes(b"not a graph")
+    return registry.register_bundle(bundle, settings, alias="champion").version
+
+
+def mirror(tmp_path: Path, settings: RegistrySettings) -> ChampionMirror:
+    return ChampionMirror(tmp_path / "detectors", settings, "onnxruntime")
+
+
+def in_force(tmp_path: Path) -> tuple[str, float]:
+    """Version and threshold that a worker would judge with."""
+    from models.runtime.scorer import load_scorer
+
+    detectors = DetectorSet(tmp_path / "detectors", lambda folder: load_scorer(folder, "onnxruntime"))
+    detectors.refresh()
+    loaded = detectors.for_product("washer")
+    return loaded.ref.version, loaded.scorer.card.threshold
+
+
+def test_a_champion_arrives_and_the_next_one_follows(tmp_path: Path, settings: RegistrySettings) -> None:
+    champions = mirror(tmp_path, settings)
+    register(tmp_path, settings, 200.0)
+    champions.sync()
+    assert in_force(tmp_path) == ("1", 200.0)
+    register(tmp_path, settings, 180.0)
+    champions.sync()
+    assert in_force(tmp_path) == ("2", 180.0)
+    registry.set_champion("washer", "1", settings)
+    champions.sync()
+    assert in_force(tmp_path) == ("1", 200.0)
+
+
+def test_a_bundle_that_fails_its_trial_never_reaches_a_worker(
+    tmp_path: Path, settings: RegistrySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    champions = mirror(tmp_path, settings)
+    register(tmp_path, settings, 200.0)
+    champions.sync()
+    register(tmp_path, settings, 170.0, broken=True)
+    champions.sync()
+    champions.sync()
+    assert in_force(tmp_path) == ("1", 200.0)
+    refusals = [record for record in caplog.records if "refused" in record.message]
+    assert len(refusals) == 1
+
+
+def test_without_a_registry_the_last_champion_stays(tmp_path: Path, settings: RegistrySettings) -> None:
+    register(tmp_path, settings, 200.0)
+    mirror(tmp_path, settings).sync()
+    gone = RegistrySettings.load(tracking_uri="http://127.0.0.1:1", poll_seconds=60)
+    again = mirror(tmp_path, gone)
+    again.start()
+    again.stop()
+    assert in_force(tmp_path) == ("1", 200.0)
+
+
+def test_without_any_champion_it_says_what_to_do(tmp_path: Path, settings: RegistrySettings) -> None:
+    with pytest.raises(DetectorError, match="sightline train"):
+        mirror(tmp_path, settings).start()
+
+
+def test_old_bundles_do_not_pile_up(tmp_path: Path, settings: RegistrySettings) -> None:
+    champions = mirror(tmp_path, settings)
+    for threshold in (200.0, 199.0, 198.0, 197.0, 196.0):
+        register(tmp_path, settings, threshold)
+        champions.sync()
+    folder = Path(read_champions(tmp_path / "detectors")["washer"].folder)
+    assert len(list(folder.parent.iterdir())) == KEPT_BUNDLES
+    assert in_force(tmp_path) == ("5", 196.0)
