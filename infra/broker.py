@@ -51,7 +51,7 @@ class BrokerSettings(Section):
     folder: Path = Field(default_factory=lambda: run_folder() / "kafka")
     free_disk_mb: Annotated[int, Field(ge=0)] = 2048
     """Disk space that must be free at the start: a full disk stops a broker without a word to its clients."""
-    start_seconds: Annotated[float, Field(gt=0)] = 60.0
+    start_seconds: Annotated[float, Field(gt=0)] = 120.0
     stop_seconds: Annotated[float, Field(gt=0)] = 20.0
 
 

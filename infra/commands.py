@@ -88,9 +88,9 @@ def topics(bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] =
 
     kafka, kept = KafkaSettings.load(bootstrap=bootstrap), TopicSettings.load()
     report = ensure_topics(kafka, kept)
-    table = Table("topic", "partitions", "clean-up", "kept when created", "now", box=None)
+    table = Table("topic", "parts", "clean-up", "kept in each partition", "", box=None)
     for topic in plan(kafka, kept):
-        state = "created" if topic.name in report.created else "was there, fits"
+        state = "created" if topic.name in report.created else "fits"
         table.add_row(topic.name, str(topic.partitions), topic.config["cleanup.policy"], topic.kept, state)
     Console().print(table)
 

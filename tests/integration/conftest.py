@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def broker(run_folder: Path) -> Iterator[KafkaSettings]:
     """A real Kafka on free ports, without topics."""
-    settings = BrokerSettings.load(folder=run_folder / "kafka", heap="384m", free_disk_mb=500)
+    settings = BrokerSettings.load(folder=run_folder / "kafka", heap="384m", free_disk_mb=500, start_seconds=300)
     with EmbeddedBroker(settings) as running:
         yield KafkaSettings.load(bootstrap=running.bootstrap)
 
