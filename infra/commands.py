@@ -29,13 +29,13 @@ def broker(
 
     Examples:
 
-        sightline broker
+    `sightline broker`
 
-        sightline broker --port 9092
+    `sightline broker --port 9092`
 
-        SIGHTLINE_BROKER_HOST=192.0.2.7 sightline broker --port 9092    (cameras on other hosts; no encryption)
+    `SIGHTLINE_BROKER_HOST=192.0.2.7 sightline broker --port 9092` for cameras on other hosts, without encryption
 
-        sightline broker --stop
+    `sightline broker --stop`
     """
     import signal
     from threading import Event
@@ -74,11 +74,11 @@ def topics(bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] =
 
     Examples:
 
-        sightline topics
+    `sightline topics`
 
-        sightline topics --bootstrap kafka.example.com:9092
+    `sightline topics --bootstrap kafka.example.com:9092`
 
-        SIGHTLINE_KAFKA_REPLICATION=3 SIGHTLINE_KAFKA_PARTITIONS=12 sightline topics
+    `SIGHTLINE_KAFKA_REPLICATION=3 SIGHTLINE_KAFKA_PARTITIONS=12 sightline topics`
     """
     from rich.console import Console
     from rich.table import Table
@@ -96,21 +96,28 @@ def topics(bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] =
 
 
 @app.command(rich_help_panel="Infrastructure")
-def jars() -> None:
+def jars(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[spark|broker]...", help="Which jars; all by default.")
+    ] = None,
+) -> None:
     """Fetch the jars that Spark and the embedded broker need (70 MB), unless they are here already.
 
     What is fetched is written in `infra/ivy.xml`; the jars lie with the Python environment. A mirror of your own is
     named in Ivy's usual place, `~/.ivy2/ivysettings.xml`.
 
-    Example:
+    Examples:
 
-        sightline jars
+    `sightline jars`
+
+    `sightline jars spark`
     """
-    from infra.jars import CONFIGURATIONS, jar_folder, missing, resolve
+    from infra.jars import configurations, jar_folder, missing, resolve
 
-    if wanted := missing(CONFIGURATIONS):
+    chosen = configurations(names or [])
+    if wanted := missing(chosen):
         typer.echo(f"looking up the jars for {' and '.join(wanted)}; about a minute")
-    found = resolve(progress=lambda jar: typer.echo(f"  {jar}"))
+    found = resolve(chosen, progress=lambda jar: typer.echo(f"  {jar}"))
     typer.echo(f"{len(found)} jars in {jar_folder()}")
 
 
@@ -143,11 +150,11 @@ def demo(
 
     Examples:
 
-        sightline demo --minutes 2
+    `sightline demo --minutes 2`
 
-        sightline demo --images photos/    (photos/train/good, photos/test/good, photos/test/KIND)
+    `sightline demo --images photos` for photos/train/good, photos/test/good and photos/test/KIND
 
-        sightline demo --video line.mp4 --fps 10
+    `sightline demo --video line.mp4 --fps 10`
     """
     from infra.demo import Demo
     from infra.lines import choose

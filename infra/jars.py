@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from infra.java import find_java
-from sightline.errors import PrerequisiteError
+from sightline.errors import PrerequisiteError, SettingsError
 
 Configuration = Literal["spark", "broker"]
 CONFIGURATIONS: tuple[Configuration, ...] = get_args(Configuration)
@@ -47,28 +47,35 @@ def locate(configuration: Configuration) -> list[Path]:
 
 
 def resolve(
-    configurations: Sequence[Configuration] = CONFIGURATIONS, *, progress: Callable[[str], None] = _log.info
+    wanted: Sequence[Configuration] = CONFIGURATIONS, *, progress: Callable[[str], None] = _log.info
 ) -> list[Path]:
     """Fetch what is not there yet and return all jars; needs no network when nothing is missing.
 
     `progress` is told of each jar that is downloaded. Raises PrerequisiteError when Java is missing or when a jar
     cannot be had, with Ivy's own words.
     """
-    if wanted := missing(configurations):
-        _fetch(wanted, progress)
-    return [jar for name in configurations for jar in locate(name)]
+    if absent := missing(wanted):
+        _fetch(absent, progress)
+    return [jar for name in wanted for jar in locate(name)]
 
 
-def missing(configurations: Sequence[Configuration]) -> list[Configuration]:
-    """Those of `configurations` whose jars are absent or older than `ivy.xml`."""
-    return [name for name in configurations if not _is_current(jar_folder() / name)]
+def configurations(names: Sequence[str]) -> tuple[Configuration, ...]:
+    """The configurations that a person named, all of them for none; raises SettingsError for another name."""
+    if unknown := set(names) - set(CONFIGURATIONS):
+        raise SettingsError(f"{', '.join(sorted(unknown))}: no such jars; choose from {' and '.join(CONFIGURATIONS)}")
+    return tuple(name for name in CONFIGURATIONS if not names or name in names)
 
 
-def _fetch(configurations: Sequence[Configuration], progress: Callable[[str], None]) -> None:
+def missing(wanted: Sequence[Configuration]) -> list[Configuration]:
+    """Those of `wanted` whose jars are absent or older than `ivy.xml`."""
+    return [name for name in wanted if not _is_current(jar_folder() / name)]
+
+
+def _fetch(absent: Sequence[Configuration], progress: Callable[[str], None]) -> None:
     partial = jar_folder() / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    _run_ivy(configurations, partial, progress)
-    for name in configurations:
+    _run_ivy(absent, partial, progress)
+    for name in absent:
         target = jar_folder() / name
         shutil.rmtree(target, ignore_errors=True)
         (partial / name / _STAMP).write_text(_digest())
@@ -76,10 +83,10 @@ def _fetch(configurations: Sequence[Configuration], progress: Callable[[str], No
     partial.rmdir()
 
 
-def _run_ivy(configurations: Sequence[Configuration], folder: Path, progress: Callable[[str], None]) -> None:
+def _run_ivy(absent: Sequence[Configuration], folder: Path, progress: Callable[[str], None]) -> None:
     command = [
         *(find_java(), "-jar", _ivy_jar()),
-        *("-ivy", IVY_FILE, "-confs", *configurations),
+        *("-ivy", IVY_FILE, "-confs", *absent),
         # OSGi bundles are jars too; without -types Ivy adds sources and documentation
         *("-types", "jar", "bundle"),
         *("-retrieve", f"{folder}/[conf]/[artifact]-[revision](-[classifier]).[ext]"),

@@ -26,7 +26,7 @@ Hours = Annotated[int, Field(ge=1)]
 class TopicSettings(Section):
     """How long the topics remember. Sizes are for each partition; whichever bound comes first wins.
 
-    With two partitions the defaults let frames and dead letters take at most 10.5 GiB of disk with the archive, and events 2 GiB.
+    With two partitions the defaults let frames, archive and dead letters take at most 10.5 GiB of disk, events 2 GiB.
     """
 
     section: ClassVar[str] = "topics"
