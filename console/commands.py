@@ -121,3 +121,36 @@ def tables(
             write_json(list_tables(settings))
         else:
             show_tables(settings)
+
+
+@app.command()
+def verify(
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Give this long to frames that are still on their way.")
+    ] = 0.0,
+    tables_only: Annotated[bool, typer.Option("--tables-only", help="Ask no broker, prove from the tables.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The accounts as one JSON object.")] = False,
+    root: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help="Other tables than configured.")] = None,
+    bootstrap: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Another broker than configured.")] = None,
+) -> None:
+    """Prove that every captured frame is accounted for.
+
+    Each camera numbers its frames from 0 without gaps. Every number must be found exactly once: inspected, a dead
+    letter, or reported by its producer as dropped. What the `frames` topic holds and no table does is in flight.
+    The tables are checked against each other too: one row an incident, a detector and threshold with every verdict,
+    a kept picture of every defect.
+
+    Exit code: 0 all is accounted for; 1 something is missing or double, and named; 3 nothing is wrong, but frames are
+    still on their way.
+
+    **Examples**
+
+    `sightline verify --wait 60`
+
+    `sightline verify --json | jq .problems`
+    """
+    from console.verdict import run
+    from sightline.settings import KafkaSettings, TableSettings
+
+    kafka = None if tables_only else KafkaSettings.load(bootstrap=bootstrap)
+    raise typer.Exit(run(TableSettings.load(root=root), kafka, wait=wait, json=json))
