@@ -1,0 +1,145 @@
+"""Folders of pictures to learn from: MVTec AD's layout, or one flat folder of good frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.runtime.decode import decode
+from sightline.errors import FrameError, SourceError
+
+MIN_GOOD = 10
+"""Fewest good frames to learn from; with fewer a threshold would be a guess."""
+
+GOOD = "good"
+
+_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_CAMERA_QUALITY = 90
+"""JPEG quality at which other formats are encoded first, so that training sees what the stream will see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A labelled test picture: `kind` is `good` or a defect type; `mask`, where known, is non-zero on the defect."""
+
+    path: Path
+    kind: str
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Good frames to learn from, in the order of their names, and labelled ones to test on, if any."""
+
+    root: Path
+    good: tuple[Path, ...]
+    test: tuple[Sample, ...] = ()
+
+
+def read_dataset(root: Path) -> Dataset:
+    """The data set in `root`; raises SourceError when it is missing or has fewer than MIN_GOOD good pictures.
+
+    With `train/good` inside, `test/KIND` and `ground_truth/KIND` are read too (masks are named after their picture,
+    with or without `_mask`); otherwise the pictures directly in `root` are taken as good.
+    """
+    if not root.is_dir():
+        raise SourceError(f"{root} is not a folder; name one with pictures of good parts")
+    layout = (root / "train" / GOOD).is_dir()
+    folder = root / "train" / GOOD if layout else root
+    good = _pictures(folder)
+    if len(good) < MIN_GOOD:
+        raise SourceError(
+            f"{folder} holds {len(good)} pictures ({', '.join(sorted(_SUFFIXES))}), at least {MIN_GOOD} good ones are "
+            "needed; add more, or name a folder with train/good in it"
+        )
+    return Dataset(root, good, _tests(root) if layout else ())
+
+
+def data_digest(dataset: Dataset) -> str:
+    """SHA-256 in hex over names and contents of the good pictures."""
+    digest = hashlib.sha256()
+    for path in sorted(dataset.good):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(dataset.root).as_posix()}:{len(content)}:".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def load_images(paths: Sequence[Path], height: int, width: int) -> NDArray[np.uint8]:
+    """Pictures of any size and depth as the stream would deliver them: uint8 [N, height, width, 3] RGB.
+
+    Raises SourceError naming the file that cannot be read.
+    """
+    images = np.empty((len(paths), height, width, 3), np.uint8)
+    for image, path in zip(images, paths, strict=True):
+        try:
+            image[:] = decode(_as_jpeg(path), height, width).image
+        except FrameError as error:
+            raise SourceError(f"{path} cannot be used: {error}; repair or remove it") from error
+    return images
+
+
+def load_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
+    """A ground-truth mask, [height, width]; raises SourceError when it cannot be read."""
+    mask = _decoded(path, cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(small > 0)
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    return tuple(
+        sorted(
+            path
+            for path in folder.iterdir()
+            if path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        )
+    )
+
+
+def _tests(root: Path) -> tuple[Sample, ...]:
+    folder = root / "test"
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        Sample(path, kind.name, _mask(root, kind.name, path))
+        for kind in sorted(folder.iterdir())
+        if kind.is_dir() and not kind.name.startswith(".")
+        for path in _pictures(kind)
+    )
+
+
+def _mask(root: Path, kind: str, picture: Path) -> Path | None:
+    folder = root / "ground_truth" / kind
+    candidates = (folder / f"{picture.stem}{ending}.png" for ending in ("_mask", ""))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _as_jpeg(path: Path) -> bytes:
+    data = path.read_bytes()
+    if data.startswith(_JPEG_MAGIC):
+        return data
+    image = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image.dtype == np.uint16:
+        # the upper 8 bits, as producers send them
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise SourceError(f"{path} has {image.dtype} pixels; save it with 8 or 16 bits a channel")
+    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _CAMERA_QUALITY])
+    return bytes(jpeg)
+
+
+def _decoded(path: Path, flags: int) -> NDArray[np.generic]:
+    try:
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    except (cv2.error, OSError) as error:
+        raise SourceError(f"{path} cannot be read ({error}); repair or remove it") from error
+    if image is None:
+        raise SourceError(f"{path} is damaged or no picture; repair or remove it")
+    return np.asarray(image)
