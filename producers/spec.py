@@ -142,11 +142,11 @@ _BUILDERS: Mapping[str, Callable[[SourceSpec, Manner], FrameSource]] = {
 def _guess(text: str) -> str:
     if text.isascii() and text.isdecimal():
         return "usb"
-    path = Path(text.partition("?")[0])
-    if path.is_dir():
-        return "folder"
-    if path.is_file():
-        return "video"
+    for path in (Path(text), Path(text.partition("?")[0])):
+        if path.is_dir():
+            return "folder"
+        if path.is_file():
+            return "video"
     raise SettingsError(f"source {text!r} is neither a file, a folder nor a kind of source; examples: {EXAMPLES}")
 
 

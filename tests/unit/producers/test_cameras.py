@@ -37,7 +37,7 @@ class CameraServer:
 
     @property
     def address(self) -> str:
-        return "127.0.0.1:{}".format(self._listener.getsockname()[1])
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def close(self) -> None:
         self._over.set()
@@ -174,7 +174,7 @@ def test_a_stream_that_falls_silent_is_noticed_as_lost(serve: Callable[[Handler]
 def test_a_server_that_never_answers_is_given_up(serve: Callable[[Handler], CameraServer]) -> None:
     server = serve(lambda _, over: wait_until_over(over))
     camera = NetworkCamera(f"rtsp://{server.address}/line", timeout=0.5)
-    with pytest.raises(SourceLostError, match="within 0.5 s"):
+    with pytest.raises(SourceLostError, match=r"within 0\.5 s"):
         camera.open()
 
 
@@ -206,7 +206,7 @@ def test_frames_between_due_ones_are_passed_over(serve: Callable[[Handler], Came
 
 
 def test_no_usb_camera_is_told_with_its_index() -> None:
-    with pytest.raises(SourceLostError, match="index 97.*/dev/video97"):
+    with pytest.raises(SourceLostError, match=r"index 97.*/dev/video97"):
         UsbCamera(97).open()
 
 
