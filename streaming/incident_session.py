@@ -1,0 +1,192 @@
+"""One membership of the incident process in its consumer group, from joining to the first fault."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Annotated, ClassVar, Self
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from pydantic import Field
+
+from sightline import codec
+from sightline.contracts import Alert, AlertState, Inspection
+from sightline.errors import SightlineError
+from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section
+from streaming.changelog import read_states
+from streaming.fold import AlertSettings, CameraState, fold
+
+log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 10.0
+_LOOK_UP_SECONDS = 0.5
+_BUFFER_KB = 32 * 1024
+
+
+class IncidentSettings(Section):
+    """How the incident process reads and commits."""
+
+    section: ClassVar[str] = "incidents"
+
+    group: str = "sightline-incidents"
+    """Consumer group, after the deployment's topic prefix."""
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Most inspections in one transaction; under light load each is committed as it comes."""
+    transaction_seconds: Annotated[float, Field(ge=1, le=900)] = 10.0
+    """After this long the broker gives up the transaction of an instance that died in its midst."""
+    session_seconds: Annotated[float, Field(ge=6, le=300)] = 6.0
+    """After this long without a sign of life, another instance takes over the partitions."""
+    longest_pause_seconds: Annotated[float, Field(gt=0)] = 15.0
+    """Bound of the growing pauses between attempts while the broker is away."""
+
+
+class IncidentSession:
+    """Consumer, transactional producer and the states of the cameras in the partitions at hand.
+
+    Any KafkaException ends the session: it must be left, and the next one starts from what was committed. The
+    transactional id is new each time. What fences a predecessor is the generation of the group: offsets that it sends
+    after the partitions went to another member are refused, and its transaction with them.
+    """
+
+    def __init__(self, kafka: KafkaSettings, policy: AlertSettings, settings: IncidentSettings) -> None:
+        self._kafka = kafka
+        self._topics = kafka.topics
+        self._policy = policy
+        self._settings = settings
+        self._states: dict[int, dict[str, CameraState]] = {}
+        self._in_transaction = False
+        group = kafka.topic_prefix + settings.group
+        self._consumer = Consumer(_consumer_keys(kafka, settings, group), logger=log)
+        self._producer = Producer(_producer_keys(kafka, settings, f"{group}-{uuid.uuid4()}"), logger=log)
+
+    def __enter__(self) -> Self:
+        self._producer.init_transactions(_ANSWER_SECONDS)
+        self._consumer.subscribe(
+            [self._topics.inspections], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._in_transaction:
+            # a courtesy to the readers, who wait for its end; without it the broker gives it up after its time
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(_ANSWER_SECONDS)
+        self._consumer.close()
+
+    def step(self) -> int:
+        """Wait a moment for inspections and fold what has come; returns how many. Raises KafkaException."""
+        first = self._consumer.poll(_LOOK_UP_SECONDS)
+        self._producer.poll(0)  # for its log lines
+        if first is None:
+            return 0
+        records = [first, *self._consumer.consume(self._settings.batch - 1, timeout=0)]
+        for record in records:
+            if record.error():
+                raise KafkaException(record.error())
+        self._fold(records)
+        return len(records)
+
+    def _fold(self, records: Iterable[Message]) -> None:
+        """Fold the records and commit alerts, states and offsets in one transaction."""
+        membership = self._consumer.consumer_group_metadata()
+        offsets: dict[int, int] = {}
+        changed: dict[int, dict[str, CameraState]] = defaultdict(dict)
+        self._producer.begin_transaction()
+        self._in_transaction = True
+        for record in records:
+            partition = record.partition()
+            if partition not in self._states:
+                continue  # read before the partition went to another member, which will read it again
+            offsets[partition] = record.offset() + 1
+            inspection = _inspection(record)
+            if inspection is None:
+                continue
+            before = self._states[partition].get(inspection.camera, CameraState())
+            after, alerts = fold(before, inspection, self._policy)
+            if after is not before:
+                self._states[partition][inspection.camera] = changed[partition][inspection.camera] = after
+            for alert in alerts:
+                self._send_alert(alert, partition)
+        for partition, states in changed.items():
+            for camera, state in states.items():
+                self._send(self._topics.alert_state, camera, msgspec.json.encode(state), partition)
+        # Offsets must not overtake states: whoever reads these offsets from the group coordinator finds in the log the
+        # states that belong to them, if only as part of a transaction whose end it then waits for.
+        self._producer.flush(_ANSWER_SECONDS)
+        positions = [TopicPartition(self._topics.inspections, *position) for position in offsets.items()]
+        self._producer.send_offsets_to_transaction(positions, membership, _ANSWER_SECONDS)
+        self._producer.commit_transaction(_ANSWER_SECONDS)
+        self._in_transaction = False
+
+    def _send_alert(self, alert: Alert, partition: int) -> None:
+        headers = codec.event_headers(alert, f"{alert.alert_id}/{alert.revision}")
+        self._send(self._topics.alerts, alert.alert_id, codec.encode(alert), partition, headers)
+        level = logging.DEBUG if alert.state is AlertState.UPDATED else logging.INFO
+        facts = {"alert_id": alert.alert_id, "camera": alert.camera, "severity": alert.severity.value}
+        log.log(level, "incident %s", alert.state.value, extra=facts | {"count": alert.count})
+
+    def _send(self, topic: str, key: str, value: bytes, partition: int, headers: codec.Headers | None = None) -> None:
+        record = {"topic": topic, "key": key, "value": value, "partition": partition, "headers": headers}
+        try:
+            self._producer.produce(**record)
+        except BufferError:
+            self._producer.flush(_ANSWER_SECONDS)
+            self._producer.produce(**record)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - a callback
+        patience = self._settings.transaction_seconds + _ANSWER_SECONDS
+        for partition in partitions:
+            states = read_states(self._kafka, partition.partition, patience)
+            self._states[partition.partition] = states
+            log.info("partition taken over", extra={"partition": partition.partition, "cameras": len(states)})
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - a callback
+        for partition in partitions:
+            self._states.pop(partition.partition, None)
+
+
+def _inspection(record: Message) -> Inspection | None:
+    """The inspection, or None for a record that is none: it is logged, and `history` keeps its bytes."""
+    try:
+        return codec.decode(Inspection, record.value() or b"")
+    except SightlineError as error:
+        place = {"partition": record.partition(), "offset": record.offset()}
+        log.warning("record skipped: %s", error, extra=place)
+        return None
+
+
+def _consumer_keys(kafka: KafkaSettings, settings: IncidentSettings, group: str) -> dict[str, object]:
+    return kafka.librdkafka(
+        **{
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "session.timeout.ms": int(settings.session_seconds * 1000),
+            "heartbeat.interval.ms": int(settings.session_seconds * 1000 / 3),
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "queued.max.messages.kbytes": _BUFFER_KB,
+        }
+    )
+
+
+def _producer_keys(kafka: KafkaSettings, settings: IncidentSettings, transactional_id: str) -> dict[str, object]:
+    return kafka.librdkafka(
+        **{
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": int(settings.transaction_seconds * 1000),
+            "linger.ms": 0,
+            # librdkafka 2.16 would replace its broker handles once all brokers were away, and wait for an answer on an
+            # old one: sending offsets hung for good after a restart of the broker
+            "metadata.recovery.strategy": "none",
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "queue.buffering.max.kbytes": _BUFFER_KB,
+        }
+    )
