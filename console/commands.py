@@ -154,3 +154,30 @@ def verify(
 
     kafka = None if tables_only else KafkaSettings.load(bootstrap=bootstrap)
     raise typer.Exit(run(TableSettings.load(root=root), kafka, wait=wait, json=json))
+
+
+@app.command()
+def report(
+    product: Annotated[str | None, typer.Option(help="Only frames of this product.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only frames captured since this date or RFC 3339 time (UTC).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
+    root: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help="Other tables than configured.")] = None,
+) -> None:
+    """Say how right the verdicts were, where the truth is known.
+
+    Frames from labelled folders and from the simulator carry their truth as a label, which no detector sees: `good`, or
+    a kind of defect. This compares it with the verdicts in the table `inspections`: confusion matrix, AUROC, F1,
+    precision and recall, by camera and by kind of defect. Only `defect` counts as found; `review` is shown by itself.
+
+    **Examples**
+
+    `sightline report --product bottle_cap`
+
+    `sightline report --since 2026-03-02 --json`
+    """
+    from console.report import run
+    from sightline.settings import TableSettings
+
+    run(TableSettings.load(root=root), product=product, since=since, json=json)

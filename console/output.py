@@ -12,11 +12,15 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 
+READER_LEFT = 128 + 13
+"""Exit code when the reader of stdout has gone, as of a program that SIGPIPE ends."""
+
+
 class Terminal(Console):
-    """A rich console that leaves a closed pipe to `reader_may_leave`."""
+    """A rich console that ends the command quietly when the reader of a pipe is gone."""
 
     def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError
+        leave_quietly()
 
 
 def terminal(*, stderr: bool = False) -> Terminal:
@@ -34,9 +38,14 @@ def reader_may_leave() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # the interpreter flushes stdout once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        leave_quietly()
+
+
+def leave_quietly() -> NoReturn:
+    """End without a word; what is still buffered goes nowhere."""
+    # the interpreter flushes stdout once more when it ends
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(READER_LEFT) from None
 
 
 def write_line(line: bytes) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.accounts import RANGES_SHOWN, Accounts, CameraAccount, Problem
-from console.output import Terminal, printable, terminal, write_line
+from console.output import Terminal, printable, reader_may_leave, terminal, write_line
 from console.verify import verify
 from sightline.settings import KafkaSettings, TableSettings
 
@@ -23,7 +23,8 @@ def run(tables: TableSettings, kafka: KafkaSettings | None, *, wait: float, json
     out = terminal()
     if json:
         accounts = verify(tables, kafka, wait=wait)
-        write_line(msgspec.json.encode(as_json(accounts)))
+        with reader_may_leave():
+            write_line(msgspec.json.encode(as_json(accounts)))
     else:
         what = f"frames, waiting up to {wait:g} s for those on their way" if wait else "frames"
         with terminal(stderr=True).status(f"accounting for {what}"):
@@ -81,7 +82,7 @@ def show(accounts: Accounts, out: Terminal) -> None:
 def _table(cameras: tuple[CameraAccount, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("camera", overflow="ellipsis", no_wrap=True)
-    for name in ("captured", "inspected", "dead", "dropped", "in doubt", "in flight", "missing", "double"):
+    for name in ("captured", "inspected", "dead", "dropped", "doubt", "flight", "missing", "double"):
         table.add_column(name, justify="right")
     for camera in cameras:
         doubt = sum(lost.frames for lost in camera.lost if lost.kind == "in-doubt")
