@@ -11,7 +11,6 @@ from typing import NoReturn
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-
 READER_LEFT = 128 + 13
 """Exit code when the reader of stdout has gone, as of a program that SIGPIPE ends."""
 
