@@ -13,6 +13,7 @@ import numpy as np
 from producers import jpeg
 from producers.opencv import MAX_PIXELS, cv2
 from producers.sources import Captured, Image, Unreadable, now
+from sightline.codec import MAX_NAME
 from sightline.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,9 @@ def label_of(path: Path) -> str | None:
     """The truth that the folder of `path` tells, or None."""
     folder = path.absolute().parent
     named = folder.parent.name.lower() in SPLITS or (folder.parent / "good").is_dir()
-    return folder.name if named and folder.name.lower() not in SPLITS else None
+    # a name that is no valid text, or too long, would make every frame of the folder a dead letter
+    sound = folder.name.isprintable() and len(folder.name) <= MAX_NAME and folder.name.lower() not in SPLITS
+    return folder.name if named and sound else None
 
 
 def read_picture(path: Path, bits: int = 16) -> Image | bytes:

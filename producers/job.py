@@ -1,6 +1,6 @@
 """The producers' process: cameras to Kafka until they end or it is told to stop.
 
-It reads, top to bottom: reach the broker, open the ledgers and the sources, capture in one thread a camera and publish
+It reads, top to bottom: open the ledgers and the sources, reach the broker, capture in one thread a camera and publish
 in one more, look after ledgers and events meanwhile, then drain, settle and say goodbye.
 """
 
@@ -74,9 +74,9 @@ def run(
         ledgers = {plan.name: _open_ledger(plan, settings, stack) for plan in plans}
         cameras = [_camera(plan, ledgers[plan.name], settings, stopping) for plan in plans]
         patient = any(camera.policy is Policy.BLOCK for camera in cameras)
+        _open_sources(cameras, stack)
         publisher = Publisher(kafka, settings, ledgers, patient=patient)
         publisher.check()
-        _open_sources(cameras, stack)
         return _Run(cameras, publisher, settings, stopping).until_done(frames, seconds)
 
 

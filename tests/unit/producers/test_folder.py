@@ -55,6 +55,7 @@ def test_only_pictures_of_parts_are_read(tmp_path: Path) -> None:
         ("bottle/test/1.png", None),
         ("2026-11-21/1.png", None),
         ("1.png", None),
+        ("bottle/test/\udcff/1.png", None),
     ],
 )
 def test_labels_are_the_folders_of_the_common_layout(tmp_path: Path, file: str, label: str | None) -> None:
