@@ -1,0 +1,182 @@
+"""The history job: one streaming query per Delta table, at its own cadence, beside the hot path and never on it.
+
+Delivery: exactly once, see `streaming.history_write`. Offsets are committed to a query's checkpoint after its rows are
+in the table, so an outage of the table store loses nothing: the query is started again, with growing pauses, until the
+store is back, while the other queries go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from infra.spark import SparkSettings, build_session
+from sightline import logs
+from sightline.errors import TableError
+from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
+from streaming.history_write import TableWriter
+from streaming.supervise import keep_running, stop_event
+from streaming.tables import TABLES, Table, create_table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 5
+
+
+class HistorySettings(Section):
+    """How topics become tables."""
+
+    section: ClassVar[str] = "history"
+
+    trigger_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Time between two commits of a table: shorter shows rows sooner, in more and smaller files."""
+    max_records_per_trigger: Annotated[int, Field(ge=1)] = 5000
+    """Bound of one batch of events; an inspection with its heat map has some 10 kB."""
+    max_frames_per_trigger: Annotated[int, Field(ge=1)] = 250
+    """Bound of one batch of pictures or dead letters, which carry frames of up to 10 MB."""
+    archive_days: Annotated[int, Field(ge=1)] = 30
+    """Days that a picture stays in frame_archive; its file goes up to a week later."""
+    checkpoints: str = Field(default_factory=lambda: str((run_folder() / "checkpoints" / "history").absolute()))
+    """Where the queries note how far they are; on a cluster, a path that survives the driver."""
+
+
+def main(until_caught_up: bool = False) -> None:
+    """Run until SIGTERM or Ctrl-C, or until every topic's records of this moment are in their table."""
+    logs.configure("history")
+    stop = stop_event()
+    kafka, tables, settings = KafkaSettings.load(), TableSettings.load(), HistorySettings.load()
+    spark = build_session("sightline-history", SparkSettings.load())
+    try:
+        if until_caught_up:
+            catch_up(spark, kafka, tables, settings, stop)
+        else:
+            follow(spark, kafka, tables, settings, stop)
+    finally:
+        spark.stop()
+    log.info("stopped")
+
+
+def follow(
+    spark: SparkSession, kafka: KafkaSettings, tables: TableSettings, settings: HistorySettings, stop: threading.Event
+) -> None:
+    """Keep all queries running until `stop` is set; then let each finish the batch that it is writing."""
+    trigger = {"processingTime": f"{settings.trigger_seconds} seconds"}
+    keep_running(
+        {name: partial(start, spark, table, kafka, tables, settings, trigger) for name, table in TABLES.items()}, stop
+    )
+
+
+def catch_up(
+    spark: SparkSession, kafka: KafkaSettings, tables: TableSettings, settings: HistorySettings, stop: threading.Event
+) -> None:
+    """Move what the topics hold now into the tables and return.
+
+    Raises TableError with the fault of a query that failed several times in a row.
+    """
+    waiting = dict.fromkeys(TABLES, 0)
+    running: dict[str, RunningQuery] = {}
+    while waiting and not stop.is_set():
+        for name in waiting.keys() - running.keys():
+            running[name] = start(spark, TABLES[name], kafka, tables, settings, {"availableNow": True})
+        time.sleep(0.1)
+        for name, query in list(running.items()):
+            if query.isActive:
+                continue
+            del running[name]
+            fault = query.exception()
+            if fault is None:
+                del waiting[name]
+                continue
+            waiting[name] += 1
+            log.warning("query failed: %s", fault, extra={"query": name})
+            if waiting[name] == _ATTEMPTS:
+                raise TableError(f"table {name} at {tables.path(name)} cannot be written: {fault}")
+    for query in running.values():
+        query.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningQuery:
+    """A streaming query whose stop lets the batch that is being written come to its end."""
+
+    query: StreamingQuery
+    writer: TableWriter
+
+    @property
+    def isActive(self) -> bool:  # noqa: N802 - as Spark names it
+        return bool(self.query.isActive)
+
+    def exception(self) -> Any:
+        return self.query.exception()
+
+    def stop(self) -> None:
+        self.writer.close()
+        self.query.stop()
+
+
+def start(
+    spark: SparkSession,
+    table: Table,
+    kafka: KafkaSettings,
+    tables: TableSettings,
+    settings: HistorySettings,
+    trigger: Mapping[str, Any],
+) -> RunningQuery:
+    """Create the table where it is missing and start the query that fills it."""
+    create_table(spark, table, tables)
+    pictures = table.name in ("frame_archive", "dead_letters")
+    limit = settings.max_frames_per_trigger if pictures else settings.max_records_per_trigger
+    writer = TableWriter(table, tables, settings.archive_days if table.name == "frame_archive" else None)
+    records = (
+        spark.readStream.format("kafka")
+        .options(**kafka.spark(), **_SOURCE)
+        .option("subscribe", topic_of(table, kafka.topics))
+        .option("maxOffsetsPerTrigger", limit)
+        .load()
+    )
+    query = (
+        records.writeStream.queryName(table.name)
+        .option("checkpointLocation", f"{settings.checkpoints.rstrip('/')}/{table.name}")
+        .foreachBatch(writer)
+        .trigger(**trigger)
+        .start()
+    )
+    return RunningQuery(query, writer)
+
+
+def topic_of(table: Table, topics: Topics) -> str:
+    """The topic that fills the table."""
+    return {
+        "inspections": topics.inspections,
+        "alerts": topics.alerts,
+        "operator_actions": topics.operator_actions,
+        "camera_events": topics.camera_events,
+        "dead_letters": topics.dead_letters,
+        "frame_archive": topics.archive,
+    }[table.name]
+
+
+_SOURCE = {
+    "startingOffsets": "earliest",
+    "includeHeaders": "true",
+    # alerts leave in transactions
+    "kafka.isolation.level": "read_committed",
+    # what retention took is gone: history goes on, and `sightline verify` names what is missing
+    "failOnDataLoss": "false",
+    "kafka.max.partition.fetch.bytes": str(2 * MAX_MESSAGE_BYTES),
+}
+
+
+if __name__ == "__main__":
+    main()
