@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from producers.backlog import Policy
+from producers.simulator.command import simulate
 from sightline.errors import SettingsError, SourceError
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ def record(
 
     written = recorder.record(build(parse(source), Manner()), folder, frames=frames, every=every)
     typer.echo(f"{written} frames in {folder}")
+
+
+app.command(rich_help_panel="Cameras")(simulate)
 
 
 def _specs(sources: Sequence[str], cameras: int | None, settings: ProducerSettings) -> list[SourceSpec]:

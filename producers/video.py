@@ -34,6 +34,8 @@ class VideoFile:
         """Raises SourceError when the file is missing or OpenCV cannot read it."""
         if not self.path.is_file():
             raise SourceError(f"video {str(self.path)!r} is not a file; name one that OpenCV can read (mp4, avi, mkv)")
+        if not _is_text(str(self.path)):  # OpenCV crashes on it
+            raise SourceError(f"the name of video {str(self.path)!r} is not valid text; rename the file")
         # one decoder thread: cameras already run side by side, and each further thread costs buffers
         video = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         if not video.isOpened():
@@ -82,3 +84,11 @@ class VideoFile:
         self.close()
         self.open()
         self._complained = complained
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

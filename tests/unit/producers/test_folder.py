@@ -14,7 +14,7 @@ from sightline.errors import SourceError
 
 def save(path: Path, image: np.ndarray | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), picture() if image is None else image)
+    path.write_bytes(cv2.imencode(path.suffix, picture() if image is None else image)[1])
     return path
 
 

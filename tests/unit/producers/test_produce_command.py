@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,12 @@ def test_help_teaches_with_examples() -> None:
     text = re.sub(r"\s+", " ", CliRunner().invoke(app, ["produce", "--help"], env={"COLUMNS": "200"}).output)
     assert "sightline produce sim:bottle_cap --cameras 4 --fps 20" in text
     assert "drop-oldest" in text
+
+
+def test_help_loads_neither_opencv_nor_kafka() -> None:
+    program = "import sys, producers.commands; print({'cv2', 'numpy', 'confluent_kafka'} & sys.modules.keys())"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "set()"
 
 
 def test_no_source_is_told_with_examples() -> None:

@@ -65,6 +65,12 @@ def test_unreadable_videos_are_refused_by_name(tmp_path: Path) -> None:
         VideoFile(text).open()
 
 
+def test_a_name_that_is_no_text_does_not_crash_the_process(video: Path) -> None:
+    odd = video.rename(video.with_name("\udcff.avi"))
+    with pytest.raises(SourceError, match="not valid text"):
+        VideoFile(odd).open()
+
+
 def test_a_real_video_is_read(shared_data: Path) -> None:
     source = VideoFile(shared_data / "bottles.mp4")
     shots = read(source, most=20)
