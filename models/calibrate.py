@@ -1,9 +1,9 @@
 """A threshold without any known defect: from the scores of good frames that the model has not seen.
 
-Each good frame is scored by a model fitted on the other folds. A score is the highest of many map values, so the tail of
-good scores is taken for a Gumbel distribution (Coles 2001, chapter 3), fitted by L-moments (Hosking 1990). A fit to 30 scores
-is itself uncertain; the threshold is the quantile of the fits to many resamples taken together, so that the false-alarm
-rate holds on average, not only for a lucky sample.
+Each good frame is scored by a model fitted on the other folds. A score is the highest of many map values, so the tail
+of good scores is taken for a Gumbel distribution (Coles 2001, chapter 3), fitted by L-moments (Hosking 1990). A fit to
+30 scores is itself uncertain; the threshold is the quantile of the fits to many resamples taken together, so that the
+false-alarm rate holds on average, not only for a lucky sample.
 """
 
 from __future__ import annotations

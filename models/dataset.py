@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -128,14 +129,14 @@ def _as_jpeg(path: Path) -> bytes:
     image = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
     if image.dtype == np.uint16:
         # the upper 8 bits, as producers send them
-        image = (image >> 8).astype(np.uint8)
+        image = np.right_shift(image, 8).astype(np.uint8)
     if image.dtype != np.uint8:
         raise SourceError(f"{path} has {image.dtype} pixels; save it with 8 or 16 bits a channel")
     _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _CAMERA_QUALITY])
     return bytes(jpeg)
 
 
-def _decoded(path: Path, flags: int) -> NDArray[np.generic]:
+def _decoded(path: Path, flags: int) -> NDArray[Any]:
     try:
         image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
     except (cv2.error, OSError) as error:

@@ -58,7 +58,7 @@ def train(
     register: bool = True,
     alias: str | None = registry.CHAMPION,
     output: Path | None = None,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress | None = None,
 ) -> Trained:
     """Learn what good frames look like, calibrate, evaluate where labels are, export, prove parity, register.
 
@@ -66,6 +66,7 @@ def train(
     detector that cannot be trusted, RegistryError when it cannot be registered.
     """
     registry.check_product(product)
+    progress = progress or _quiet
     settings, rates = settings or PadimSettings(), rates or Rates()
     torch.set_num_threads(threads)
     dataset = read_dataset(data)
@@ -122,6 +123,10 @@ def prove_parity(bundle: Path, images: NDArray[np.uint8]) -> dict[Backend, float
                 f"{PARITY_TOLERANCE:.0e}: the exported graph cannot be trusted; train with a larger ridge"
             )
     return differences
+
+
+def _quiet(step: str, done: int, total: int) -> None:
+    """Progress for nobody."""
 
 
 def _embed(module: Padim, frames: Sequence[Path], settings: PadimSettings, progress: Progress) -> Tensor:
