@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -22,13 +23,15 @@ COMPOSE = Path(__file__).resolve().parents[3] / "docker-compose.yml"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the server, on a free port of loopback and with its files in a folder of its own."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    command = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["command"]
+    service = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]
     here = [
         word.replace("/var/lib/sightline", str(folder)).replace("=5000", f"={port}").replace("0.0.0.0", "127.0.0.1")
-        for word in command
+        for word in service["command"]
     ]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", *here], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", *here], env={**os.environ, **service["environment"]}, stdout=log, stderr=log
+        )
     try:
         _wait(f"http://127.0.0.1:{port}/health", process, folder / "log")
         yield f"http://127.0.0.1:{port}"
