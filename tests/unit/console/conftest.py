@@ -15,7 +15,7 @@ from deltalake import write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from sightline.codec import digest_id
-from sightline.contracts import Alert, CameraEvent, DeadLetter, Frame, Inspection, OperatorAction, Verdict
+from sightline.contracts import Alert, CameraEvent, DeadLetter, Inspection, OperatorAction
 from sightline.settings import TableSettings
 from streaming.tables import TABLES
 
@@ -91,12 +91,3 @@ def _day(time: datetime) -> Any:
 def history(tmp_path: Path) -> HistoryWriter:
     """A writer of tables in a folder of this test's own; nothing is there yet."""
     return HistoryWriter(TableSettings(root=str(tmp_path / "tables")))
-
-
-def complete_frames(history: HistoryWriter, *inspections: Inspection) -> None:
-    """Inspections and, of each that is not ok, the archived frame."""
-    history.write(*inspections)
-    history.archive(*(inspection for inspection in inspections if inspection.verdict is not Verdict.OK))
-
-
-__all__ = ["Frame", "HistoryWriter", "complete_frames"]
