@@ -140,14 +140,16 @@ class Camera:
         field *= 1 - conditions.vignette * (x**2 + y**2) / 2
         gains = field[..., None] * (np.array(conditions.balance, np.float32) * _GAIN_UNIT)
         coarse = np.clip(np.round(gains), 0, 255).astype(np.uint8)
-        return cv2.resize(coarse, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        light: Bytes = cv2.resize(coarse, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        return light
 
     def _read_out(self, image: Bytes, conditions: Conditions) -> Bytes:
         """Add the sensor's noise."""
         down, across = conditions.speckle
         field = self.speckle[down : down + self.height, across : across + self.width]
         weight = conditions.noise / _NOISE_SPREAD
-        return cv2.addWeighted(image, 1.0, field, weight, -128 * weight)
+        noisy: Bytes = cv2.addWeighted(image, 1.0, field, weight, -128 * weight)
+        return noisy
 
 
 def _shadow(sprite: Sprite, matrix: NDArray[np.float64], size: tuple[int, int]) -> Bytes:
@@ -156,13 +158,15 @@ def _shadow(sprite: Sprite, matrix: NDArray[np.float64], size: tuple[int, int]) 
     # pixel i of the kept shadow is the middle of the part's pixels from step * (i - border)
     finer[:, 2] += matrix[:, :2] @ np.full(2, (SHADOW_STEP - 1) / 2 - SHADOW_BORDER * SHADOW_STEP)
     finer[:, :2] *= SHADOW_STEP
-    return cv2.warpAffine(sprite.shadow, finer, size, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
+    light: Bytes = cv2.warpAffine(sprite.shadow, finer, size, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
+    return light
 
 
 def _blur(image: Bytes, motion: float, defocus: float) -> Bytes:
     """Smear along x by `motion` pixels and blur by a Gaussian of `defocus` pixels, in one separable pass."""
     across = np.convolve(_box(motion), _bell(defocus))
-    return cv2.sepFilter2D(image, -1, across, _bell(defocus), borderType=cv2.BORDER_REPLICATE)
+    blurred: Bytes = cv2.sepFilter2D(image, -1, across, _bell(defocus), borderType=cv2.BORDER_REPLICATE)
+    return blurred
 
 
 def _box(length: float) -> Floats:
@@ -171,13 +175,15 @@ def _box(length: float) -> Floats:
     if half == 0:
         return np.ones(1, np.float32)
     weights = np.clip((length + 1) / 2 - np.abs(np.arange(-half, half + 1)), 0, 1)
-    return (weights / weights.sum()).astype(np.float32)
+    kernel: Floats = (weights / weights.sum()).astype(np.float32)
+    return kernel
 
 
 def _bell(sigma: float) -> Floats:
     half = max(int(np.ceil(2 * sigma)), 1)
     weights = np.exp(-((np.arange(-half, half + 1) / max(sigma, 0.2)) ** 2) / 2)
-    return (weights / weights.sum()).astype(np.float32)
+    kernel: Floats = (weights / weights.sum()).astype(np.float32)
+    return kernel
 
 
 def _gains(values: np.ndarray) -> tuple[float, float, float]:

@@ -62,8 +62,7 @@ class Canvas:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, crc32(name.encode())))))
 
     def radius(self, x: float = 0.0, y: float = 0.0) -> Floats:
-        away: Floats = np.hypot(self.x - np.float32(x), self.y - np.float32(y))
-        return away
+        return _length(self.x - np.float32(x), self.y - np.float32(y))
 
     def angle(self) -> Floats:
         bearing: Floats = np.arctan2(self.y, self.x)
@@ -98,7 +97,7 @@ class Canvas:
         u, v = self.local(x, y, turn)
         qx = np.abs(u) - np.float32(width / 2 - corner)
         qy = np.abs(v) - np.float32(height / 2 - corner)
-        outside = np.hypot(np.maximum(qx, 0), np.maximum(qy, 0))
+        outside = _length(np.maximum(qx, 0), np.maximum(qy, 0))
         distance: Floats = outside + np.minimum(np.maximum(qx, qy), 0) - np.float32(corner)
         return distance
 
@@ -152,7 +151,8 @@ class Canvas:
         middle = (np.array(plate.shape[::-1]) - 1) / 2
         shift = centre - np.array([[cosine, -sine], [sine, cosine]]) @ middle
         matrix = np.array([[cosine, -sine, shift[0]], [sine, cosine, shift[1]]])
-        return cv2.warpAffine(plate, matrix, self.shape[::-1]).astype(np.float32) / 255
+        covered: Floats = cv2.warpAffine(plate, matrix, self.shape[::-1]).astype(np.float32) / 255
+        return covered
 
     def pixels(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
         """Design units to pixels of this canvas in 1/16, as OpenCV's `shift=4` takes them."""
@@ -189,6 +189,12 @@ class Canvas:
     def cut(self, coverage: Floats) -> None:
         """Take the part away."""
         self.alpha[:] *= 1 - coverage
+
+
+def _length(x: Floats, y: Floats) -> Floats:
+    """√(x² + y²); many times as fast as np.hypot, whose care for overflow is not needed here."""
+    away: Floats = np.sqrt(x * x + y * y)
+    return away
 
 
 def span(axis: Floats, middle: float, reach: float) -> slice:

@@ -178,10 +178,11 @@ def _package(window: Canvas, part: _Component) -> None:
     moved = part.turn
     cosine, sine = np.cos(moved), np.sin(moved)
     for x, y, wide, high in _pads(part):
-        px, py = part.x + x * cosine - y * sine, part.y + x * sine + y * cosine
-        lead = window.box(px, py, wide * 0.75, high * 0.85, corner=1, turn=moved)
-        window.paint(lead, (0.72, 0.72, 0.71), gloss=0.8)
-        window.lift(lead, 2.0)
+        px, py = float(part.x + x * cosine - y * sine), float(part.y + x * sine + y * cosine)
+        lead = window.window(px, py, max(wide, high))
+        body = lead.box(px, py, wide * 0.75, high * 0.85, corner=1, turn=moved)
+        lead.paint(body, (0.72, 0.72, 0.71), gloss=0.8)
+        lead.lift(body, 2.0)
     distance = window.box_distance(part.x, part.y, part.width, part.height, corner=4, turn=moved)
     body = window.inside(distance)
     rough = grain(window.rng("mould"), window.shape, 0.8)

@@ -229,7 +229,8 @@ def _sweep(middle: tuple[float, float], length: float, bearing: float, bend: flo
     heading = bearing + bend * along
     steps = np.stack([np.cos(heading), np.sin(heading)], axis=1) * length / 23
     path = np.cumsum(steps, axis=0)
-    return path - path[12] + np.array(middle)
+    centred: Points = path - path[12] + np.array(middle)
+    return centred
 
 
 def _walk(rng: np.random.Generator, start: tuple[float, ...], bearing: float, length: float) -> Points:
@@ -246,7 +247,8 @@ def _curl(rng: np.random.Generator, spot: tuple[float, float], severity: float) 
     radius = 7 + 5 * severity
     drift = np.array([np.cos(bearing := float(rng.uniform(0, 2 * np.pi))), np.sin(bearing)])
     loops = np.stack([np.cos(turn), np.sin(turn)], axis=1) * radius
-    return np.array(spot) + loops + drift * (turn[:, None] - turn.mean()) * 2.2
+    curl: Points = np.array(spot) + loops + drift * (turn[:, None] - turn.mean()) * 2.2
+    return curl
 
 
 Defect = Callable[[Workpiece, np.random.Generator, float], Sprite]

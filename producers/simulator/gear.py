@@ -29,10 +29,10 @@ def draw(canvas: Canvas, fault: Fault | None = None) -> None:
     bore, keyway, tooth = (0.0, 0.0), True, None
     if fault and fault.kind == "misplaced":
         if fault.pick < 0.3:
-            bore = fault.shift(5, 13)
+            bore = fault.shift(7, 14)
         else:
             chosen = int((fault.pick - 0.3) / 0.7 * HOLES) % HOLES
-            dx, dy = fault.shift(6, 18)
+            dx, dy = fault.shift(8, 20)
             holes[chosen] = (holes[chosen][0] + dx, holes[chosen][1] + dy)
     elif fault:
         chosen = fault.one_of(HOLES + 4)

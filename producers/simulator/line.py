@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -84,7 +83,6 @@ class LineSimulator:
         backdrop = self.product.backdrop(width, height, scale, self._texture("backdrop"))
         self._camera = Camera.over(backdrop, width, height, scale, seed)
         self._pieces: dict[int, Workpiece] = {}
-        self._flawed: OrderedDict[tuple[int, str, int, float], Sprite] = OrderedDict()
 
     def render(self, index: int) -> SimulatedFrame:
         """Frame `index` (0 or more), good or not as the schedule has it."""
@@ -106,13 +104,6 @@ class LineSimulator:
             raise SettingsError(f"severity is {severity}; it goes from 0 (faint) to 1 (plain)")
         return self._defective(index, Plan(label, drawn, int(rng.integers(2**31))))
 
-    def frames(self, start: int = 0) -> Iterator[SimulatedFrame]:
-        """Frames from `start` on, without end."""
-        index = start
-        while True:
-            yield self.render(index)
-            index += 1
-
     def _good(self, index: int) -> SimulatedFrame:
         conditions, piece = self._setting(index)
         image = self._camera.expose(piece.sprite, self.product.thickness, conditions)
@@ -127,13 +118,13 @@ class LineSimulator:
         for attempt in range(_ATTEMPTS):
             sprite = self._damage(piece, plan, severity, index, attempt)
             image = self._camera.expose(sprite, self.product.thickness, conditions)
-            mask = cv2.absdiff(image, clean).max(axis=2) >= VISIBLE
+            mask = _changed(image, clean)
             if np.count_nonzero(mask) >= max(4, _LEAST * mask.size):
                 break
             severity = min(severity + 0.25, 1.0)
         # below the threshold of sight the part is left as it was, so that the mask is the whole truth
-        image = np.where(mask[..., None], image, clean)
-        return SimulatedFrame(image, mask, plan.kind, self.product.name, index, severity)
+        cv2.copyTo(image, mask.view(np.uint8), clean)
+        return SimulatedFrame(clean, mask, plan.kind, self.product.name, index, severity)
 
     def _damage(self, piece: Workpiece, plan: Plan, severity: float, index: int, attempt: int) -> Sprite:
         if plan.kind in _STRUCTURAL:
@@ -160,6 +151,12 @@ _LEAST = 0.00012
 """The smallest share of the frame that a defect changes."""
 _STRUCTURAL = ("missing_feature", "misalignment")
 """Kinds that a whole run has in common: the tool stands wrong until somebody sets it right."""
+
+
+def _changed(image: Bytes, clean: Bytes) -> NDArray[np.bool_]:
+    """Where any channel differs by `VISIBLE` or more, [h, w]."""
+    blue, green, red = cv2.split(cv2.absdiff(image, clean))
+    return np.asarray(cv2.max(cv2.max(blue, green), red) >= VISIBLE, np.bool_)
 
 
 def _checked_index(index: int) -> int:

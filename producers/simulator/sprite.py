@@ -161,7 +161,8 @@ def _to_table(values: Floats) -> Bytes:
 
 
 def _to_bytes(values: Floats) -> Bytes:
-    return np.clip(values * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    rounded: Bytes = np.clip(values * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def _to_fixed(height: Floats) -> NDArray[np.int16]:
