@@ -68,7 +68,7 @@ $(DONE)/project: pyproject.toml $(DONE)/requirements
 	@touch $@
 
 $(DONE)/jars: infra/ivy.xml $(DONE)/project
-	@echo "== jars of Kafka, Delta and Spark's connectors: 70 MB, about a minute"
+	@echo "== jars of Kafka, Delta and Spark's connectors"
 	@$(BIN)/sightline jars
 	@touch $@
 

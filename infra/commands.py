@@ -116,7 +116,7 @@ def jars(
 
     chosen = configurations(names or [])
     if wanted := missing(chosen):
-        typer.echo(f"looking up the jars for {' and '.join(wanted)}; about a minute")
+        typer.echo(f"looking up the jars for {' and '.join(wanted)}, then fetching them: 70 MB in all, about a minute")
     found = resolve(chosen, progress=lambda jar: typer.echo(f"  {jar}"))
     typer.echo(f"{len(found)} jars in {jar_folder()}")
 

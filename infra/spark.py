@@ -1,7 +1,8 @@
 """The one way to a Spark session: with Delta, Kafka, bounded batches and nothing that listens beyond loopback.
 
 The same settings serve `local[2]` and a `spark://` master, local tables and an object store; what such a store needs
-goes into `[spark] conf`.
+goes into `[spark] conf`: for `s3a://` paths, `"spark.jars.packages" = "org.apache.hadoop:hadoop-aws:3.5.0"` (the Hadoop
+that this pyspark brings) and the store's own `spark.hadoop.fs.s3a.*` keys.
 """
 
 from __future__ import annotations
