@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.codec import identity_from_headers
+from sightline.consumer import open_consumer
 from sightline.errors import BrokerError
-from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
+from sightline.settings import KafkaSettings
 
 _CONNECT_SECONDS = 4.0
 _SILENCE_SECONDS = 30.0
@@ -33,24 +34,11 @@ class FrameTopic:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        from kafka import KafkaConsumer
         from kafka.errors import KafkaError
 
         self.name = settings.topics.frames
         self._address = settings.bootstrap
-        try:
-            self._consumer = KafkaConsumer(
-                **settings.kafka_python(
-                    client_id="sightline-verify",
-                    auto_offset_reset="earliest",
-                    enable_auto_commit=False,
-                    allow_auto_create_topics=False,
-                    bootstrap_timeout_ms=int(_CONNECT_SECONDS * 1000),
-                    max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-                )
-            )
-        except (KafkaError, OSError) as error:
-            raise BrokerError(f"no Kafka broker answers at {self._address} ({error})") from error
+        self._consumer = open_consumer(settings, connect_seconds=_CONNECT_SECONDS, client_id="sightline-verify")
         try:
             self._partitions = self._assign()
             self.bounds = self._offsets()

@@ -20,9 +20,10 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from sightline.codec import decode
+from sightline.consumer import open_consumer
 from sightline.contracts import Alert, AlertState, Severity
 from sightline.errors import BrokerError, SightlineError
-from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
+from sightline.settings import KafkaSettings
 
 Start = Literal["now", "earliest", "open"]
 
@@ -72,7 +73,13 @@ class AlertSubscriber:
         self._revisions: OrderedDict[str, int] = OrderedDict()
         self._open: dict[str, Alert] | None = {} if start == "open" else None
         self._last_contact = time.monotonic()
-        self._consumer = self._connect(name, connect_seconds)
+        self._consumer = open_consumer(
+            self._settings,
+            connect_seconds=connect_seconds,
+            client_id="sightline-alerts",
+            group_id=name,
+            isolation_level="read_committed",
+        )
         try:
             self._ends = self._begin(start)
         except BaseException:
@@ -123,31 +130,6 @@ class AlertSubscriber:
     def close(self) -> None:
         """Leave the broker; alerts handed out since the last batch will come again to a named subscriber."""
         self._consumer.close(autocommit=False)
-
-    def _connect(self, name: str | None, connect_seconds: float) -> Any:
-        from kafka import KafkaConsumer
-        from kafka.errors import KafkaError
-
-        try:
-            return KafkaConsumer(
-                **self._settings.kafka_python(
-                    client_id="sightline-alerts",
-                    group_id=name,
-                    isolation_level="read_committed",
-                    # also where to go on when retention has removed the position: at what is left, not behind it
-                    auto_offset_reset="earliest",
-                    enable_auto_commit=False,
-                    allow_auto_create_topics=False,
-                    bootstrap_timeout_ms=int(connect_seconds * 1000),
-                    reconnect_backoff_max_ms=1000,
-                    max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-                )
-            )
-        except (KafkaError, OSError) as error:
-            raise BrokerError(
-                f"no Kafka broker answers at {self._settings.bootstrap} ({error}); start one (`sightline broker` or "
-                "`make demo`), or name yours in SIGHTLINE_KAFKA_BOOTSTRAP or under [kafka] bootstrap in sightline.toml"
-            ) from error
 
     def _begin(self, start: Start) -> dict[Any, int]:
         """Assign every partition, move to the start, and return where the topic ends now."""

@@ -1,0 +1,68 @@
+"""A kafka-python consumer that either works or says why not, and leaves nothing behind when it does not."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from sightline.errors import BrokerError, SettingsError
+from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
+
+_REMEDY = (
+    "start one (`sightline broker` or `make demo`), or name yours in SIGHTLINE_KAFKA_BOOTSTRAP or under [kafka] "
+    "bootstrap in sightline.toml"
+)
+
+
+def open_consumer(settings: KafkaSettings, *, connect_seconds: float, **more: Any) -> Any:
+    """A `kafka.KafkaConsumer` that commits nothing and creates no topic by itself; `more` are further arguments.
+
+    Raises BrokerError with address and remedy when nothing listens there, at once, or no broker answers within
+    `connect_seconds`.
+    """
+    from kafka import KafkaConsumer
+    from kafka.errors import KafkaError
+    from kafka.net.compat import KafkaNetClient
+
+    _require_listener(settings.bootstrap, connect_seconds)
+    clients = []
+
+    def client(**keys: Any) -> Any:
+        clients.append(KafkaNetClient(**keys))
+        return clients[-1]
+
+    keys: dict[str, Any] = {
+        "kafka_client": client,
+        # also where to go on when retention has removed the position: at what is left, not behind it
+        "auto_offset_reset": "earliest",
+        "enable_auto_commit": False,
+        "allow_auto_create_topics": False,
+        "bootstrap_timeout_ms": int(connect_seconds * 1000),
+        "reconnect_backoff_max_ms": 1000,
+        "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
+    }
+    try:
+        return KafkaConsumer(**settings.kafka_python(**keys | more))
+    except (KafkaError, OSError) as error:
+        for opened in clients:
+            # the constructor that failed has left its thread and its sockets to us
+            opened.close()
+        raise BrokerError(
+            f"what listens at {settings.bootstrap} does not answer as a Kafka broker: {error}; correct the address or "
+            "the [kafka] security settings"
+        ) from error
+
+
+def _require_listener(bootstrap: str, seconds: float) -> None:
+    """Raises BrokerError when none of the addresses takes a connection."""
+    faults = []
+    for address in bootstrap.split(","):
+        host, colon, port = address.strip().rpartition(":")
+        if not colon or not port.isdecimal():
+            raise SettingsError(f"[kafka] bootstrap must be HOST:PORT, or several with commas, not {bootstrap!r}")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds):
+                return
+        except (OSError, OverflowError) as error:
+            faults.append(str(error))
+    raise BrokerError(f"no Kafka broker answers at {bootstrap} ({'; '.join(faults)}); {_REMEDY}")
