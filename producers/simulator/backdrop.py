@@ -58,9 +58,9 @@ def plate(width: int, height: int, scale: float, seed: int, colour: Colour, pitc
     canvas = _blank(width, height, scale, seed)
     strokes = brushed(canvas.rng("strokes"), canvas.shape, 45 * scale)
     wear = clouds(canvas.rng("wear"), canvas.shape, 160 * scale)
-    tone = 1 + 0.05 * strokes + 0.03 * wear + 0.02 * grain(canvas.rng("grain"), canvas.shape)
+    tone = 1 + 0.03 * strokes + 0.015 * wear + 0.02 * grain(canvas.rng("grain"), canvas.shape)
     canvas.fill(colour, tone, gloss=0.22)
-    canvas.height[:] = 0.05 * strokes
+    canvas.height[:] = 0.025 * strokes
     if pitch:
         u = np.mod(canvas.x + np.float32(pitch / 2), np.float32(pitch)) - np.float32(pitch / 2)
         v = np.mod(canvas.y + np.float32(pitch / 2), np.float32(pitch)) - np.float32(pitch / 2)

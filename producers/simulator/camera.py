@@ -54,8 +54,8 @@ class Conditions:
         return cls(
             dx=float(np.clip(rng.normal(0, 2.2), -6, 6)),
             dy=float(np.clip(rng.normal(0, 1.8), -5, 5)),
-            turn=float(np.clip(rng.normal(0, 0.014), -0.04, 0.04)),
-            zoom=float(np.clip(rng.normal(1, 0.004), 0.985, 1.015)),
+            turn=float(np.clip(rng.normal(0, 0.010), -0.03, 0.03)),
+            zoom=float(np.clip(rng.normal(1, 0.003), 0.99, 1.01)),
             azimuth=float(-2.2 + rng.uniform(-0.22, 0.22)),
             elevation=float(rng.uniform(0.82, 0.98)),
             ambient=float(rng.uniform(0.38, 0.50)),

@@ -84,7 +84,7 @@ def scratch(piece: Workpiece, rng: np.random.Generator, severity: float) -> Spri
 
 
 def dent(piece: Workpiece, rng: np.random.Generator, severity: float) -> Sprite:
-    """A knock: a bowl with a raised lip, slightly scuffed at the bottom."""
+    """A knock: a bowl with a raised and scuffed lip, dark at the bottom."""
     radius = 14 + 13 * severity
     x, y = piece.spot(rng, radius * 0.8)
     patch = piece.patch(np.array([[x, y]]), radius * 1.6, rng)
@@ -95,7 +95,8 @@ def dent(piece: Workpiece, rng: np.random.Generator, severity: float) -> Sprite:
     lip = np.clip(1 - np.abs(away - 1.08) / 0.3, 0, 1)
     canvas.lift(bowl, -radius * (0.40 + 0.25 * severity))
     canvas.lift(lip, radius * 0.05)
-    canvas.shade(bowl, 0.80 - 0.18 * severity)
+    canvas.paint(lip * (0.22 + 0.2 * severity), piece.product.core)
+    canvas.shade(bowl, 0.66 - 0.20 * severity)
     return piece.sprite.mend(patch)
 
 
