@@ -91,22 +91,30 @@ def quality(image: NDArray[np.uint8]) -> Quality:
 def _pixels(jpeg: bytes, height: int, width: int) -> NDArray[np.uint8]:
     """RGB at the smallest scale that still covers `height` × `width`."""
 
-    def at_scale(strict: bool) -> NDArray[np.uint8]:
-        return np.asarray(
-            simplejpeg.decode_jpeg(jpeg, "RGB", min_height=height, min_width=width, strict=strict), np.uint8
-        )
-
     try:
-        return at_scale(strict=True)
-    except ValueError as error:
-        if _HARMLESS not in str(error):
-            raise _fault(jpeg, str(error)) from error
-    return at_scale(strict=False)
+        return _rgb(jpeg, height, width, strict=True)
+    except FrameError as error:
+        # of all complaints only padding between segments leaves a whole picture
+        if _HARMLESS not in str(error) or not _ended(jpeg):
+            raise
+    return _rgb(jpeg, height, width, strict=False)
+
+
+def _rgb(jpeg: bytes, height: int, width: int, *, strict: bool) -> NDArray[np.uint8]:
+    try:
+        image = simplejpeg.decode_jpeg(jpeg, "RGB", min_height=height, min_width=width, strict=strict)
+    except (ValueError, KeyError) as error:
+        raise _fault(jpeg, str(error)) from error
+    return np.asarray(image, np.uint8)
+
+
+def _ended(jpeg: bytes) -> bool:
+    """Whether the end marker is there; some cameras pad a frame with zeros after it."""
+    return jpeg.rstrip(b"\0").endswith(_END)
 
 
 def _fault(jpeg: bytes, text: str) -> FrameError:
-    # some cameras pad a frame with zeros after its end marker
-    if _SHORT in text.lower() or not jpeg.rstrip(b"\0").endswith(_END):
+    if _SHORT in text.lower() or not _ended(jpeg):
         return FrameError(
             Reason.TRUNCATED,
             f"the JPEG stops short after {len(jpeg)} bytes ({text}); the camera or the network cut the frame off",

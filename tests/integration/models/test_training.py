@@ -1,0 +1,192 @@
+"""From a folder to a registered detector and back, on a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from models import registry
+from models.commands import app
+from models.padim import PadimSettings
+from models.registry import RegisteredDetector
+from models.runtime.card import CARD_FILE, GRAPH_FILE, bundle_digest, load_card
+from models.runtime.decode import decode
+from models.runtime.scorer import load_scorer
+from models.train import Trained, train
+from sightline.errors import DetectorError, RegistryError
+from sightline.settings import RegistrySettings
+
+SMALL = PadimSettings(input_size=64, dimensions=24)
+
+
+def write_part(path: Path, seed: int, *, scratched: bool = False) -> None:
+    """A bright disc on grey, 96×80, with light and noise that vary; a dark stroke across it when scratched."""
+    rng = np.random.default_rng(seed)
+    image = np.full((80, 96, 3), 90.0)
+    cv2.circle(image, (48, 40), 28, (170, 170, 170), -1)
+    if scratched:
+        cv2.line(image, (36, 34), (58, 44), (20, 20, 20), 4)
+    image = image * rng.uniform(0.9, 1.1) + rng.normal(0, 4, image.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.clip(image, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("parts")
+    for number in range(30):
+        write_part(root / "train" / "good" / f"{number:02}.jpg", number)
+    for number in range(8):
+        write_part(root / "test" / "good" / f"{number}.jpg", 100 + number)
+        write_part(root / "test" / "scratch" / f"{number}.jpg", 200 + number, scratched=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
+    folder = tmp_path_factory.mktemp("mlflow")
+    return RegistrySettings(tracking_uri=f"sqlite:///{folder / 'deep' / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, settings: RegistrySettings) -> Trained:
+    return train(data, "disc", settings, settings=SMALL)
+
+
+@pytest.fixture(scope="module")
+def detector(trained: Trained) -> RegisteredDetector:
+    assert trained.registered
+    return trained.registered
+
+
+def test_a_trained_detector_tells_scratched_from_good(trained: Trained) -> None:
+    assert trained.card.metrics["image_auroc"] == 1.0
+    assert trained.card.metrics["f1"] > 0.9
+    assert trained.card.calibration["held_out_frames"] == 30
+    assert trained.card.threshold > trained.card.review_threshold
+
+
+def test_the_champion_can_be_fetched_and_judges_frames(
+    detector: RegisteredDetector, settings: RegistrySettings, data: Path, tmp_path: Path
+) -> None:
+    champion = registry.champions(settings)["disc"]
+    assert champion == detector
+    folder = registry.fetch(champion, tmp_path / "disc" / champion.digest, settings)
+    scorer = load_scorer(folder)
+    assert bundle_digest(folder) == champion.digest
+    assert scorer.card.run_id
+    scores = [
+        scorer.score(decode((data / "test" / name).read_bytes(), 64, 64).image[None]).scores[0]
+        for name in ("good/0.jpg", "scratch/0.jpg")
+    ]
+    assert scores[0] < scorer.card.threshold <= scores[1]
+
+
+def test_fetching_twice_downloads_once(
+    detector: RegisteredDetector, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    folder = registry.fetch(detector, tmp_path / "here", settings)
+    stamp = (folder / GRAPH_FILE).stat().st_mtime_ns
+    assert registry.fetch(detector, tmp_path / "here", settings) == folder
+    assert (folder / GRAPH_FILE).stat().st_mtime_ns == stamp
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_damaged_copy_is_fetched_anew(
+    detector: RegisteredDetector, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    folder = registry.fetch(detector, tmp_path / "here", settings)
+    (folder / GRAPH_FILE).unlink()
+    assert bundle_digest(registry.fetch(detector, folder, settings)) == detector.digest
+
+
+def test_an_artifact_that_was_changed_is_refused_and_leaves_nothing(
+    trained: Trained, settings: RegistrySettings, tmp_path: Path, bundle_of: Callable[[RegisteredDetector], Path]
+) -> None:
+    source = bundle_of(registry.log_and_register(_copy(trained, settings, tmp_path), settings, metrics={}, params={}))
+    changed = registry.champions(settings)["disc"]
+    card = source / CARD_FILE
+    card.write_text(card.read_text().replace('"method": "padim"', '"method": "PADIM"'))
+    with pytest.raises(DetectorError, match="changed or damaged"):
+        registry.fetch(changed, tmp_path / "there", settings)
+    assert not (tmp_path / "there").exists()
+    assert not list(tmp_path.glob(".fetching-*"))
+    assert trained.registered
+    registry.set_champion("disc", trained.registered.version, settings)
+
+
+@pytest.fixture
+def bundle_of(settings: RegistrySettings) -> Callable[[RegisteredDetector], Path]:
+    """Where the registry keeps the files of a version."""
+
+    def find(detector: RegisteredDetector) -> Path:
+        root = Path(settings.tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
+        return next(path.parent for path in root.rglob(CARD_FILE) if bundle_digest(path.parent) == detector.digest)
+
+    return find
+
+
+def _copy(trained: Trained, settings: RegistrySettings, tmp_path: Path) -> Path:
+    assert trained.registered
+    return registry.fetch(trained.registered, tmp_path / "copy", settings)
+
+
+def test_a_second_version_leaves_the_champion_until_it_is_promoted(
+    trained: Trained, detector: RegisteredDetector, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    challenger = registry.register_bundle(_copy(trained, settings, tmp_path), settings)
+    assert int(challenger.version) > int(detector.version)
+    assert registry.champions(settings)["disc"] == detector
+    registry.set_champion("disc", challenger.version, settings)
+    assert registry.champions(settings)["disc"] == challenger
+    registry.set_champion("disc", detector.version, settings)
+
+
+def test_an_unknown_version_and_a_dead_server_are_named(settings: RegistrySettings, trained: Trained) -> None:
+    with pytest.raises(RegistryError, match=r"version=99\) not found.*sightline detectors"):
+        registry.set_champion("disc", "99", settings)
+    away = RegistrySettings(tracking_uri="http://user:secret@127.0.0.1:9")
+    with pytest.raises(RegistryError, match=r"registry http://\*\*\*@127\.0\.0\.1:9.*tracking_uri") as caught:
+        registry.champions(away)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_product_that_cannot_name_a_folder_is_refused(data: Path, settings: RegistrySettings) -> None:
+    with pytest.raises(DetectorError, match=r"product is '\.\./disc'"):
+        train(data, "../disc", settings)
+
+
+def test_the_commands_list_and_promote(
+    detector: RegisteredDetector, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_REGISTRY_TRACKING_URI", settings.tracking_uri)
+    listed = CliRunner().invoke(app, ["detectors", "--json"])
+    rows = {row["version"]: row for row in json.loads(listed.stdout)}
+    assert rows[detector.version]["aliases"] == ["champion"]
+    assert rows[detector.version]["metrics"]["image_auroc"] == 1.0
+    promoted = CliRunner().invoke(app, ["promote", "disc", detector.version])
+    assert f"version {detector.version} is the champion of disc" in promoted.stdout
+
+
+def test_the_train_command_says_what_came_out(
+    data: Path, tmp_path: Path, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_REGISTRY_TRACKING_URI", settings.tracking_uri)
+    asked = ["train", str(data), "--product", "disc2", "--input-size", "64", "--output", str(tmp_path / "bundle")]
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert "sightline.disc2 version 1 is the champion" in result.stdout
+    assert "AUROC 1.000" in result.stdout
+    assert load_card(tmp_path / "bundle").product == "disc2"
+
+
+@pytest.mark.parametrize(("name", "auroc"), [("castings", 0.75), ("cookies", 0.95)])
+def test_accuracy_on_real_parts(name: str, auroc: float, shared_data: Path, settings: RegistrySettings) -> None:
+    found = train(shared_data / name, name, settings, register=False)
+    assert found.card.metrics["image_auroc"] >= auroc
+    assert found.card.metrics["false_alarm_rate"] <= 0.07
