@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -21,6 +21,7 @@ from infra.spark import SparkSettings, build_session
 from sightline import logs
 from sightline.errors import TableError
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
+from streaming.history_rows import parse
 from streaming.history_write import TableWriter
 from streaming.supervise import keep_running, stop_event
 from streaming.tables import TABLES, Table, create_table
@@ -68,23 +69,31 @@ def main(until_caught_up: bool = False) -> None:
 
 
 def follow(
-    spark: SparkSession, kafka: KafkaSettings, tables: TableSettings, settings: HistorySettings, stop: threading.Event
+    spark: SparkSession,
+    kafka: KafkaSettings,
+    tables: TableSettings,
+    settings: HistorySettings,
+    stop: threading.Event,
+    names: Collection[str] = tuple(TABLES),
 ) -> None:
-    """Keep all queries running until `stop` is set; then let each finish the batch that it is writing."""
+    """Keep the queries of these tables running until `stop` is set; then let each finish the batch that it writes."""
     trigger = {"processingTime": f"{settings.trigger_seconds} seconds"}
-    keep_running(
-        {name: partial(start, spark, table, kafka, tables, settings, trigger) for name, table in TABLES.items()}, stop
-    )
+    keep_running({name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger) for name in names}, stop)
 
 
 def catch_up(
-    spark: SparkSession, kafka: KafkaSettings, tables: TableSettings, settings: HistorySettings, stop: threading.Event
+    spark: SparkSession,
+    kafka: KafkaSettings,
+    tables: TableSettings,
+    settings: HistorySettings,
+    stop: threading.Event,
+    names: Collection[str] = tuple(TABLES),
 ) -> None:
-    """Move what the topics hold now into the tables and return.
+    """Move what the topics of these tables hold now into them and return.
 
     Raises TableError with the fault of a query that failed several times in a row.
     """
-    waiting = dict.fromkeys(TABLES, 0)
+    waiting = dict.fromkeys(names, 0)
     running: dict[str, RunningQuery] = {}
     while waiting and not stop.is_set():
         for name in waiting.keys() - running.keys():
@@ -146,7 +155,8 @@ def start(
         .load()
     )
     query = (
-        records.writeStream.queryName(table.name)
+        parse(records, table)
+        .writeStream.queryName(table.name)
         .option("checkpointLocation", f"{settings.checkpoints.rstrip('/')}/{table.name}")
         .foreachBatch(writer)
         .trigger(**trigger)

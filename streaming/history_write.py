@@ -22,7 +22,7 @@ from pyspark.sql import functions as f
 
 from sightline.errors import TableError
 from sightline.settings import TableSettings
-from streaming.history_rows import malformed, parse
+from streaming.history_rows import malformed
 from streaming.tables import TABLES, Table, create_table
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _UPKEEP_SECONDS = 24 * 3600.0
 
 
 class TableWriter:
-    """Writes the micro-batches of one query into its table."""
+    """Writes the micro-batches of one query, as `history_rows.parse` gives them, into its table."""
 
     def __init__(self, table: Table, settings: TableSettings, keep_days: int | None = None) -> None:
         self.table = table
@@ -43,13 +43,13 @@ class TableWriter:
         self._keep_days = keep_days
         self._upkeep_due = time.monotonic() + _FIRST_UPKEEP_SECONDS
 
-    def __call__(self, records: DataFrame, batch: int) -> None:
-        """Write one batch of Kafka records; an empty one leaves no commit."""
+    def __call__(self, parsed: DataFrame, batch: int) -> None:
+        """Write one batch; an empty one leaves no commit."""
         with self._writing:
             if self._closed:
                 raise TableError(f"batch {batch} of {self.table.name} is left for the next start: history stops")
             started = time.monotonic()
-            parsed = parse(records, self.table).persist()
+            parsed.persist()
             try:
                 rows, bad = self._write(parsed)
             finally:
@@ -60,7 +60,7 @@ class TableWriter:
                 log.info("batch %d written", batch, extra=facts)
             if time.monotonic() > self._upkeep_due:
                 self._upkeep_due = time.monotonic() + _UPKEEP_SECONDS
-                self.upkeep(records.sparkSession)
+                self.upkeep(parsed.sparkSession)
 
     def close(self) -> None:
         """Wait until the batch that is being written is written, and refuse all further ones."""
