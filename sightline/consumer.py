@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import cache
 from typing import Any
 
 from sightline.errors import BrokerError, SettingsError
@@ -33,6 +34,7 @@ def open_consumer(settings: KafkaSettings, *, connect_seconds: float, **more: An
 
     keys: dict[str, Any] = {
         "kafka_client": client,
+        "proxy_url": _direct_scheme() + "://",
         # also where to go on when retention has removed the position: at what is left, not behind it
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
@@ -51,6 +53,28 @@ def open_consumer(settings: KafkaSettings, *, connect_seconds: float, **more: An
             f"what listens at {settings.bootstrap} does not answer as a Kafka broker: {error}; correct the address or "
             "the [kafka] security settings"
         ) from error
+
+
+@cache
+def _direct_scheme() -> str:
+    """Name of a kind of connection without a proxy that closes what it could not connect.
+
+    kafka-python 3.0 forgets to: while a broker is away, every attempt would hold a socket until the next collection of
+    garbage, which an idle program may never see. Kinds of connection are found by the scheme of a proxy's URL.
+    """
+    from kafka.net.inet import KafkaNetSocket
+
+    class DirectSocket(KafkaNetSocket):  # type: ignore[misc]
+        SCHEMES = ("sightline-direct",)
+
+        async def sock_connect(self, net: Any, sock: socket.socket, sockaddr: Any, timeout_at: Any = None) -> Any:
+            try:
+                return await super().sock_connect(net, sock, sockaddr, timeout_at=timeout_at)
+            except Exception:
+                sock.close()
+                raise
+
+    return DirectSocket.SCHEMES[0]
 
 
 def _require_listener(bootstrap: str, seconds: float) -> None:
