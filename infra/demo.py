@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from infra.deployment import DRAIN_SECONDS, Deployment, wait_for_none
+from infra.deployment import Deployment, wait_for_none
 from infra.lines import Line
 from infra.live import LiveFeed, latency_ms
 from sightline.errors import SightlineError
@@ -34,6 +34,8 @@ from sightline.settings import run_folder
 SCREEN_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 MEMORY_SECONDS = 3.0
+LANDING_SECONDS = 120.0
+"""How long frames may take from their verdict to the tables before they count as missing."""
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Demo:
         self._say("stopping the cameras and draining the line")
         deployment.drain(feed, self._wait)
         self._say("proving that every frame is accounted for")
-        code = run_room("console", "verify", "--wait", f"{DRAIN_SECONDS:g}", check=False)
+        code = run_room("console", "verify", "--wait", f"{LANDING_SECONDS:g}", check=False)
         if self.line.labelled:
             since = self._began.isoformat(timespec="seconds")
             run_room("console", "report", "--product", self.line.product, "--since", since, check=False)

@@ -6,6 +6,7 @@ Delivery: a view, not an account. It starts at the present end of the topics and
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -15,16 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
 
-from confluent_kafka import OFFSET_END, Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from sightline import codec
 from sightline.contracts import Alert, AlertState, CameraEvent, CameraEventKind, Inspection, Severity, Verdict
 from sightline.errors import SightlineError
 from sightline.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 20.0
 SHOWN_ALERTS = 6
@@ -79,7 +83,8 @@ class LiveFeed:
         self._consumer = Consumer(
             kafka.librdkafka(
                 **{"group.id": "sightline-live", "enable.auto.commit": False, "isolation.level": "read_committed"}
-            )
+            ),
+            logger=log,
         )
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -92,12 +97,13 @@ class LiveFeed:
             self._topics.inspections, self._topics.alerts, self._topics.dead_letters, self._topics.camera_events,
         )  # fmt: skip
         known = self._consumer.list_topics(timeout=10).topics
-        positions = []
-        for topic in topics:
-            for partition in known[topic].partitions if topic in known else ():
-                # ask for the end now: frames that come before the first poll must be seen too
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                positions.append(TopicPartition(topic, partition, end if end >= 0 else OFFSET_END))
+        # ask for the end now: frames that come before the first poll must be seen too
+        positions = [
+            TopicPartition(topic, partition, self._end(topic, partition))
+            for topic in topics
+            if topic in known
+            for partition in known[topic].partitions
+        ]
         self._consumer.assign(positions)
         self._thread.start()
 
@@ -129,6 +135,12 @@ class LiveFeed:
             low, end = self._consumer.get_watermark_offsets(TopicPartition(self._topics.frames, partition), timeout=10)
             lag += max(0, end - max(low, self.view.judged_offsets.get(partition, low - 1) + 1))
         return lag
+
+    # a topic that was created a moment ago may still be without its leader
+    @retry(retry=retry_if_exception_type(KafkaException), wait=wait_fixed(0.2), stop=stop_after_delay(20), reraise=True)
+    def _end(self, topic: str, partition: int) -> int:
+        _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        return int(end)
 
     def _run(self) -> None:
         take: dict[str, Callable[[Message], None]] = {
