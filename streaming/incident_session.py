@@ -183,6 +183,8 @@ def _producer_keys(kafka: KafkaSettings, settings: IncidentSettings, transaction
             "transactional.id": transactional_id,
             "transaction.timeout.ms": int(settings.transaction_seconds * 1000),
             "linger.ms": 0,
+            # a transaction may have to ask again until the broker is done with the last one: not after 100 ms
+            "retry.backoff.ms": 10,
             # librdkafka 2.16 would replace its broker handles once all brokers were away, and wait for an answer on an
             # old one: sending offsets hung for good after a restart of the broker
             "metadata.recovery.strategy": "none",
