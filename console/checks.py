@@ -48,11 +48,12 @@ CHECKS = (
         WHERE (verdict = 'defect') IS DISTINCT FROM (score >= threshold) ORDER BY camera, sequence
         """,
     ),
+    # what is older than the oldest picture was removed by retention, which leaves at least a day
     Check(
         "not-archived",
         "inspections with the verdict defect or review whose frame is not in frame_archive",
         f"""
-        WITH kept AS (SELECT coalesce(min(day), DATE '0001-01-01') AS since FROM frame_archive)
+        WITH kept AS (SELECT coalesce(min(day), current_date - 1) AS since FROM frame_archive)
         SELECT {_AT_FRAME} FROM inspections ANTI JOIN frame_archive USING (camera, sequence, captured_at)
         WHERE verdict <> 'ok' AND day >= (SELECT since FROM kept) ORDER BY camera, sequence
         """,

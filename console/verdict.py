@@ -14,6 +14,9 @@ from console.output import Terminal, printable, reader_may_leave, terminal, writ
 from console.verify import verify
 from sightline.settings import KafkaSettings, TableSettings
 
+_FIGURES = 70
+"""Cells that the columns of figures take in the table of cameras."""
+
 CLEAN, FAULTY, UNFINISHED = 0, 1, 3
 """Exit codes: all is accounted for; something is wrong; nothing is wrong yet, but frames are still on their way."""
 
@@ -63,7 +66,7 @@ def verdict(accounts: Accounts) -> str:
 def show(accounts: Accounts, out: Terminal) -> None:
     """Everything for a person; the verdict comes last."""
     if accounts.cameras:
-        out.print(_table(accounts.cameras))
+        out.print(_table(accounts.cameras, out.width))
     _show_losses(accounts, out)
     _show_unplaced(accounts, out)
     for problem in accounts.problems:
@@ -79,11 +82,12 @@ def show(accounts: Accounts, out: Terminal) -> None:
     )
 
 
-def _table(cameras: tuple[CameraAccount, ...]) -> Table:
+def _table(cameras: tuple[CameraAccount, ...], width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("camera", overflow="ellipsis", no_wrap=True)
+    # names give way, figures do not
+    table.add_column("camera", overflow="ellipsis", no_wrap=True, max_width=max(8, width - _FIGURES))
     for name in ("captured", "inspected", "dead", "dropped", "doubt", "flight", "missing", "double"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for camera in cameras:
         doubt = sum(lost.frames for lost in camera.lost if lost.kind == "in-doubt")
         table.add_row(
@@ -127,8 +131,8 @@ def _show_unplaced(accounts: Accounts, out: Terminal) -> None:
 
 def _show_problem(problem: Problem, out: Terminal) -> None:
     out.print(Text(f"{problem.kind} {problem.count:,}", "bold red").append(f"  {problem.message}", "not bold default"))
-    named = [str(found) for found in problem.ranges] or list(problem.examples)
-    for line in named:
+    for line in [str(found) for found in problem.ranges] or problem.examples:
         out.print(f"    {printable(line)}")
-    if len(named) == RANGES_SHOWN:
-        out.print("    … and possibly more", style="dim")
+    named = sum(found.last - found.first + 1 for found in problem.ranges) or len(problem.examples)
+    if problem.count > named:
+        out.print(f"    … and {problem.count - named:,} more", style="dim")
