@@ -26,7 +26,7 @@ VISIBLE = 6
 SMALLEST, LARGEST = 64, 4096
 """Limits of width and height, in pixels."""
 
-_VARIANTS = 8
+_VARIANTS = 6
 _BATCH = 48
 _DESIGN = (640.0, 480.0)
 
@@ -53,8 +53,8 @@ class LineSimulator:
 
     Frame `index` is a function of `seed`, `product`, the size and the defect settings alone: the same bytes in any
     order and any process. `defect_rate` 0…1 is the share of defective frames, `kinds` which defects there are (all by
-    default), `mean_run` how many bad parts come in a row on average (1: each by itself). Memory grows with the size:
-    about 25 MB at 640×480.
+    default), `mean_run` how many bad parts come in a row on average (1: each by itself). A line keeps 10 to 14 MB of
+    textures at 640×480, in proportion to the area at other sizes.
 
     Raises SettingsError naming the value, and the valid names or limits.
     """
