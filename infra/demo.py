@@ -92,15 +92,17 @@ class Demo:
             self.console, feed, f"logs in {run_folder() / 'logs'}    Ctrl-C stops everything cleanly"
         ) as screen:
             while time.monotonic() < ends and not self._stop.wait(SCREEN_SECONDS):
-                if deployment.producers.exit_code == 0:
-                    return
+                frames_ended = deployment.producers.exit_code == 0
                 for process in deployment.processes:
-                    process.require_running()
+                    if not (frames_ended and process is deployment.producers):
+                        process.require_running()
                 if time.monotonic() - measured > MEMORY_SECONDS:
                     measured = time.monotonic()
                     for process in deployment.processes:
                         process.sample_memory()
                 screen.show()
+                if frames_ended and feed.behind() == 0:
+                    return
 
     def _account(self, feed: LiveFeed, deployment: Deployment) -> int:
         """Drain the line, prove from the tables that no frame is missing, judge the verdicts where truth is known."""
