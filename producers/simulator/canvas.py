@@ -62,7 +62,7 @@ class Canvas:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, crc32(name.encode())))))
 
     def radius(self, x: float = 0.0, y: float = 0.0) -> Floats:
-        return _length(self.x - np.float32(x), self.y - np.float32(y))
+        return _length(*self.local(x, y))
 
     def angle(self) -> Floats:
         bearing: Floats = np.arctan2(self.y, self.x)
@@ -107,8 +107,8 @@ class Canvas:
         return self.inside(self.box_distance(x, y, width, height, corner, turn), soft)
 
     def local(self, x: float, y: float, turn: float = 0.0) -> tuple[Floats, Floats]:
-        """Coordinates in a frame at (x, y) turned by `turn` radians."""
-        dx, dy = self.x - np.float32(x), self.y - np.float32(y)
+        """Coordinates in a frame at (x, y) turned by `turn` radians; unturned, a row [1, w] and a column [h, 1]."""
+        dx, dy = self.x[:1] - np.float32(x), self.y[:, :1] - np.float32(y)
         if turn == 0.0:
             return dx, dy
         cosine, sine = np.float32(np.cos(turn)), np.float32(np.sin(turn))

@@ -87,7 +87,7 @@ def draw(canvas: Canvas, fault: Fault | None = None) -> None:
 def _laminate(canvas: Canvas) -> None:
     distance = canvas.box_distance(0, 0, WIDTH, HEIGHT, corner=12)
     canvas.alpha[:] = canvas.inside(distance)
-    cloth = np.sin(canvas.x * 2.1) + np.sin(canvas.y * 2.1)
+    cloth = np.sin(canvas.x[:1] * 2.1) + np.sin(canvas.y[:, :1] * 2.1)
     tone = 1 + 0.015 * cloth + 0.02 * grain(canvas.rng("mask"), canvas.shape, 0.7)
     tone += 0.03 * clouds(canvas.rng("batch"), canvas.shape, 110 * canvas.scale)
     canvas.fill(MASK, tone, gloss=0.42)

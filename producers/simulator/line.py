@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -28,6 +28,8 @@ SMALLEST, LARGEST = 64, 4096
 
 _VARIANTS = 6
 _BATCH = 48
+_COIL = 6
+"""Parts in a row that share one of the `_VARIANTS` textures; `_BATCH` of them share a shade of colour."""
 _DESIGN = (640.0, 480.0)
 
 
@@ -83,6 +85,7 @@ class LineSimulator:
         backdrop = self.product.backdrop(width, height, scale, self._texture("backdrop"))
         self._camera = Camera.over(backdrop, width, height, scale, seed)
         self._pieces: dict[int, Workpiece] = {}
+        self._misbuilt: tuple[tuple[int, Plan, float, int], Sprite] | None = None
 
     def render(self, index: int) -> SimulatedFrame:
         """Frame `index` (0 or more), good or not as the schedule has it."""
@@ -114,7 +117,7 @@ class LineSimulator:
         """The frame with its defect, made plainer where the camera would not have seen it at all."""
         conditions, piece = self._setting(index)
         clean = self._camera.expose(piece.sprite, self.product.thickness, conditions)
-        severity = plan.severity
+        severity = plan.severity if plan.kind in _STRUCTURAL else float(np.clip(plan.severity + plan.drift, 0, 1))
         for attempt in range(_ATTEMPTS):
             sprite = self._damage(piece, plan, severity, index, attempt)
             image = self._camera.expose(sprite, self.product.thickness, conditions)
@@ -128,15 +131,21 @@ class LineSimulator:
 
     def _damage(self, piece: Workpiece, plan: Plan, severity: float, index: int, attempt: int) -> Sprite:
         if plan.kind in _STRUCTURAL:
-            rng = generator(plan.run_seed, plan.kind, attempt)
-        else:
-            rng = generator(self.seed, self.product.name, "defect", plan.kind, index, attempt)
+            return self._built_wrong(piece, replace(plan, drift=0.0), severity, attempt)
+        rng = generator(self.seed, self.product.name, "defect", plan.kind, index, attempt)
         return DEFECTS[plan.kind](piece, rng, severity)
+
+    def _built_wrong(self, piece: Workpiece, plan: Plan, severity: float, attempt: int) -> Sprite:
+        """The whole part drawn anew, which is slow, so the last one is kept: its run makes more of them."""
+        key = (piece.seed, plan, severity, attempt)
+        if self._misbuilt is None or self._misbuilt[0] != key:
+            self._misbuilt = key, DEFECTS[plan.kind](piece, generator(plan.run_seed, plan.kind, attempt), severity)
+        return self._misbuilt[1]
 
     def _setting(self, index: int) -> tuple[Conditions, Workpiece]:
         rng = generator(self.seed, self.product.name, "frame", index)
         batch = generator(self.seed, self.product.name, "batch", index // _BATCH)
-        variant = int(rng.integers(_VARIANTS))
+        variant = int(generator(self.seed, self.product.name, "coil", index // _COIL).integers(_VARIANTS))
         if variant not in self._pieces:
             seed = self._texture("part", variant)
             self._pieces[variant] = Workpiece(self.product, self.product.sprite(self._camera.scale, seed), seed)

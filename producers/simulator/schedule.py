@@ -16,11 +16,12 @@ from producers.simulator.seeds import generator
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One defective frame: its kind, how plain it is (0 faint … 1 plain), and the seed of what its run shares."""
+    """One defective frame: kind, severity (0 faint … 1 plain) and seed of its run, and by how much it departs from it."""
 
     kind: str
     severity: float
     run_seed: int
+    drift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,6 @@ class Schedule:
 
     def _plan(self, run: np.random.Generator, frame: np.random.Generator) -> Plan:
         kind = self.kinds[int(run.integers(len(self.kinds)))]
-        common = float(run.uniform(0.05, 0.95))
+        severity = float(run.uniform(0.05, 0.95))
         run_seed = int(run.integers(2**31))
-        return Plan(kind, float(np.clip(common + frame.normal(0, 0.12), 0, 1)), run_seed)
+        return Plan(kind, severity, run_seed, float(frame.normal(0, 0.12)))

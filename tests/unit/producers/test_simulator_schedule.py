@@ -45,8 +45,9 @@ def test_a_run_has_one_kind_and_its_parts_differ_a_little() -> None:
             continue
         run = [plan for plan in group if plan]
         assert len({plan.kind for plan in run}) == 1
-        assert len(run) == 1 or len({plan.severity for plan in run}) > 1
-        assert all(0 <= plan.severity <= 1 for plan in run)
+        assert len({plan.severity for plan in run}) == 1
+        assert len({plan.drift for plan in run}) == len(run)
+        assert 0 <= run[0].severity <= 1
         seen.add(run[0].kind)
     assert seen == set(KINDS)
 
