@@ -33,9 +33,9 @@ class Line:
 
 
 def simulated(product: str, cameras: int, fps: float, seed: int = 7) -> Line:
-    """Cameras over a simulated line; the detector learns from frames of another seed."""
+    """Cameras over a simulated line; the detector learns from other parts of the same line."""
     folder = run_folder() / "data" / product
-    making = ["simulate", str(folder), "--product", product, "--seed", str(seed + 1000), "--train", str(SIMULATED_GOOD)]
+    making = ["simulate", str(folder), "--product", product, "--seed", str(seed), "--train", str(SIMULATED_GOOD)]
     return Line(
         title=f"{cameras} simulated cameras on {product} at {fps:g} frames/s each",
         product=product,

@@ -42,8 +42,8 @@ def produce(
         typer.Option(
             min=1,
             max=256,
-            help="Cameras from one source: simulated lines of other seeds, a folder's pictures dealt out, or the same "
-            "video for each.",
+            help="Cameras from one source: other parts of one simulated line, a folder's pictures dealt out, or the "
+            "same video for each.",
         ),
     ] = None,
     product: Annotated[

@@ -78,7 +78,7 @@ def parse(text: str) -> SourceSpec:
 
 
 def split(spec: SourceSpec, cameras: int) -> list[SourceSpec]:
-    """The same source for several cameras: other seeds, shares of a folder's pictures, the same video.
+    """One source for several cameras: other parts of a simulated line, shares of a folder, the same video.
 
     Raises SettingsError for a real camera, which there is only one of.
     """
@@ -97,7 +97,8 @@ def _simulated(spec: SourceSpec, _manner: Manner) -> FrameSource:
 
     return SimulatedLine(
         spec.target,
-        seed=_number(spec, "seed", 0, int, 0, 2**31) + spec.part[0],
+        seed=_number(spec, "seed", 0, int, 0, 2**31),
+        camera=spec.part[0],
         width=_number(spec, "width", 640, int, 64, 4096),
         height=_number(spec, "height", 480, int, 64, 4096),
         defect_rate=_number(spec, "defects", 0.08, float, 0, 1),
