@@ -73,6 +73,8 @@ class TableWriter:
         if self._keep_days is not None:
             oldest = datetime.now(UTC).date() - timedelta(days=self._keep_days)
             target.delete(f.col("day") < f.lit(oldest))
+        # listing starts as many tasks as this says, 10,000 of them by default, whatever there is to list
+        spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", "2")
         target.vacuum()
         log.info("upkeep done", extra={"table": self.table.name})
 

@@ -24,6 +24,7 @@ from streaming.fold import AlertSettings, CameraState, fold
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
+_GREETING_SECONDS = 3.0
 _LOOK_UP_SECONDS = 0.5
 _BUFFER_KB = 32 * 1024
 
@@ -65,7 +66,7 @@ class IncidentSession:
         self._producer = Producer(_producer_keys(kafka, settings, f"{group}-{uuid.uuid4()}"), logger=log)
 
     def __enter__(self) -> Self:
-        self._producer.init_transactions(_ANSWER_SECONDS)
+        self._producer.init_transactions(_GREETING_SECONDS)
         self._consumer.subscribe(
             [self._topics.inspections], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
