@@ -31,7 +31,8 @@ class PadimSettings:
     """What PaDiM is fitted with; the defaults were chosen by measurement (docs/detectors.md).
 
     `shrinkage` is the weight of the mean covariance, `ridge` is added to its diagonal, `smoothing` is the standard
-    deviation of the Gaussian filter in grid cells (0 for none), `stride` is image pixels per grid cell.
+    deviation of the Gaussian filter in grid cells (0 for none), `stride` is image pixels per grid cell, `variants` is
+    how many mild variants of each frame are learnt too where frames are few (`models.augment`).
     """
 
     backbone: str = backbone.DEFAULT
@@ -41,6 +42,7 @@ class PadimSettings:
     shrinkage: float = 0.2
     ridge: float = 0.01
     smoothing: float = 0.7
+    variants: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,6 +53,8 @@ class PadimSettings:
             raise DetectorError(f"stride is {self.stride}, expected one of {backbone.STRIDES}")
         if self.dimensions < 1:
             raise DetectorError(f"dimensions is {self.dimensions}, expected 1 or more")
+        if not 0 <= self.variants <= 16:
+            raise DetectorError(f"variants is {self.variants}, expected 0 to 16")
         if not 0 <= self.shrinkage <= 1 or self.ridge <= 0 or self.smoothing < 0:
             raise DetectorError(
                 f"shrinkage {self.shrinkage} must be 0 to 1, ridge {self.ridge} above 0, smoothing {self.smoothing} "

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import calibrate, evaluate, export, padim, registry
+from models import augment, calibrate, evaluate, export, padim, registry
 from models.calibrate import Calibration, Rates
 from models.dataset import Dataset, data_digest, load_images, read_dataset
 from models.padim import Embedding, Padim, PadimSettings
@@ -26,6 +26,9 @@ from sightline.settings import RegistrySettings
 
 MAX_FRAMES = 500
 """Good frames that a fit uses at most, evenly spread over the folder: bounds memory at about 1 GB."""
+
+FEW_FRAMES = 40
+"""Below this many good frames their mild variants are learnt too; above, the frames themselves vary enough."""
 
 PARITY_TOLERANCE = 1e-3
 """Largest difference between runtimes in a score or a map value, as a share of the threshold."""
@@ -73,9 +76,9 @@ def train(
     module = Padim(Embedding(settings), settings).eval()
     frames = _spread(dataset.good, MAX_FRAMES)
     with torch.inference_mode():
-        embedded = _embed(module, frames, settings, progress)
-        calibration = _calibrate(module, embedded, settings, rates, progress)
-        padim.fit(module, embedded, settings)
+        features = _embed(module, frames, settings, progress)
+        calibration = _calibrate(module, features, settings, rates, progress)
+        padim.fit(module, features.learnt(slice(None)), settings)
     with tempfile.TemporaryDirectory(prefix="sightline-bundle-") as temporary:
         bundle = Path(temporary)
         save_card(_card(dataset, product, registry_settings, settings, calibration), bundle)
@@ -129,32 +132,51 @@ def _quiet(step: str, done: int, total: int) -> None:
     """Progress for nobody."""
 
 
-def _embed(module: Padim, frames: Sequence[Path], settings: PadimSettings, progress: Progress) -> Tensor:
-    """Embedded frames, float32 [N, d, grid, grid]; computed once, used by every fold."""
-    embedded = torch.empty(len(frames), settings.dimensions, settings.grid, settings.grid)
-    for start in range(0, len(frames), _BATCH):
+@dataclass(frozen=True, slots=True)
+class _Features:
+    """Embedded frames [N, d, grid, grid] and their variants [N, V, d, grid, grid], V possibly 0; used by every fold."""
+
+    frames: Tensor
+    variants: Tensor
+
+    def learnt(self, part: slice | Tensor) -> Tensor:
+        """What is fitted on when the frames of `part` are learnt."""
+        return torch.cat([self.frames[part], self.variants[part].flatten(0, 1)])
+
+
+def _embed(module: Padim, frames: Sequence[Path], settings: PadimSettings, progress: Progress) -> _Features:
+    copies = settings.variants if len(frames) < FEW_FRAMES else 0
+    shape = (settings.dimensions, settings.grid, settings.grid)
+    features = _Features(torch.empty(len(frames), *shape), torch.empty(len(frames), copies, *shape))
+    batch = max(1, _BATCH // (1 + copies))
+    for start in range(0, len(frames), batch):
         progress("features", start, len(frames))
-        images = load_images(frames[start : start + _BATCH], settings.input_size, settings.input_size)
-        embedded[start : start + len(images)] = module.embedding(torch.from_numpy(images))
+        part = slice(start, start + batch)
+        images = load_images(frames[part], settings.input_size, settings.input_size)
+        features.frames[part] = module.embedding(torch.from_numpy(images))
+        if copies:
+            varied = augment.variants(images, copies, settings.seed + start)
+            flat = varied.reshape(-1, *images.shape[1:])
+            features.variants[part] = module.embedding(torch.from_numpy(flat)).unflatten(0, varied.shape[:2])
     progress("features", len(frames), len(frames))
-    return embedded
+    return features
 
 
 def _calibrate(
-    module: Padim, embedded: Tensor, settings: PadimSettings, rates: Rates, progress: Progress
+    module: Padim, features: _Features, settings: PadimSettings, rates: Rates, progress: Progress
 ) -> Calibration:
-    done = 0
+    done, count = 0, len(features.frames)
 
     def score(learnt: NDArray[np.intp], held_out: NDArray[np.intp]) -> NDArray[np.float32]:
         nonlocal done
-        padim.fit(module, embedded[torch.from_numpy(learnt)], settings)
-        _, scores = module.judge(embedded[torch.from_numpy(held_out)])
+        padim.fit(module, features.learnt(torch.from_numpy(learnt)), settings)
+        _, scores = module.judge(features.frames[torch.from_numpy(held_out)])
         done += len(held_out)
-        progress("calibrating", done, len(embedded))
+        progress("calibrating", done, count)
         found: NDArray[np.float32] = scores.numpy()
         return found
 
-    return calibrate.calibrate(*calibrate.held_out_scores(len(embedded), score), rates)
+    return calibrate.calibrate(*calibrate.held_out_scores(count, score), rates)
 
 
 def _evaluate(bundle: Path, dataset: Dataset, threads: int, progress: Progress) -> None:
