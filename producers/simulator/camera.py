@@ -47,20 +47,20 @@ class Conditions:
     speckle: tuple[int, int]
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, batch: np.random.Generator) -> Conditions:
-        """Conditions of one frame from its own generator and that of its batch of parts."""
+    def drawn(cls, rng: np.random.Generator, batch: np.random.Generator, play: float) -> Conditions:
+        """Conditions of one frame from its generator and its batch's; `play` is the sigma of its turn, in radians."""
         bearing, lean = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.20)
         shade = 1 + batch.normal(0, 0.04)
         return cls(
             dx=float(np.clip(rng.normal(0, 2.2), -6, 6)),
             dy=float(np.clip(rng.normal(0, 1.8), -5, 5)),
-            turn=float(np.clip(rng.normal(0, 0.010), -0.03, 0.03)),
+            turn=float(play * np.clip(rng.normal(), -3, 3)),
             zoom=float(np.clip(rng.normal(1, 0.003), 0.99, 1.01)),
             azimuth=float(-2.2 + rng.uniform(-0.22, 0.22)),
             elevation=float(rng.uniform(0.82, 0.98)),
             ambient=float(rng.uniform(0.38, 0.50)),
             power=float(rng.uniform(0.65, 0.95)),
-            level=float(np.clip(rng.normal(1.12, 0.13), 0.78, 1.5)),
+            level=float(np.clip(rng.normal(1.12, 0.15), 0.74, 1.55)),
             slant=(float(lean * np.cos(bearing)), float(lean * np.sin(bearing))),
             vignette=float(rng.uniform(0.08, 0.24)),
             balance=_gains(1 + rng.normal(0, 0.015, 3)),

@@ -149,7 +149,7 @@ class LineSimulator:
         if variant not in self._pieces:
             seed = self._texture("part", variant)
             self._pieces[variant] = Workpiece(self.product, self.product.sprite(self._camera.scale, seed), seed)
-        return Conditions.drawn(rng, batch), self._pieces[variant]
+        return Conditions.drawn(rng, batch, self.product.play), self._pieces[variant]
 
     def _texture(self, *address: str | int) -> int:
         return int(generator(self.seed, self.product.name, *address).integers(2**31))

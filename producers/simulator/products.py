@@ -19,7 +19,8 @@ class Product:
     """One kind of part.
 
     `extent` is the canvas in design units, `roughness` the spread of its highlights, `core` the colour that a scratch
-    lays bare and `fracture` that of a break, `thickness` how far its shadow falls, in units.
+    lays bare and `fracture` that of a break, `thickness` how far its shadow falls, in units, `play`
+    the sigma of its turn in the fixture, in radians.
     `backdrop(width, height, scale, seed)` is in pixels.
     """
 
@@ -30,6 +31,7 @@ class Product:
     core: Colour
     fracture: Colour
     thickness: float
+    play: float
     backdrop: Callable[[int, int, float, int], Backdrop]
 
     def sprite(self, scale: float, seed: int, fault: Fault | None = None) -> Sprite:
@@ -50,6 +52,7 @@ PRODUCTS: dict[str, Product] = {
             core=(0.46, 0.47, 0.47),
             fracture=(0.66, 0.67, 0.67),
             thickness=14.0,
+            play=0.018,
             backdrop=partial(belt, colour=(0.20, 0.19, 0.17)),
         ),
         Product(
@@ -60,6 +63,7 @@ PRODUCTS: dict[str, Product] = {
             core=(0.86, 0.87, 0.88),
             fracture=(0.44, 0.45, 0.46),
             thickness=12.0,
+            play=0.010,
             backdrop=partial(plate, colour=(0.36, 0.23, 0.15), pitch=64.0),
         ),
         Product(
@@ -70,6 +74,7 @@ PRODUCTS: dict[str, Product] = {
             core=(0.24, 0.24, 0.25),
             fracture=(0.84, 0.84, 0.84),
             thickness=7.0,
+            play=0.010,
             backdrop=partial(belt, colour=(0.34, 0.42, 0.30)),
         ),
         Product(
@@ -80,6 +85,7 @@ PRODUCTS: dict[str, Product] = {
             core=(0.42, 0.66, 0.82),
             fracture=(0.44, 0.62, 0.60),
             thickness=6.0,
+            play=0.010,
             backdrop=partial(plate, colour=(0.27, 0.27, 0.28)),
         ),
     )

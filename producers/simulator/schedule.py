@@ -16,7 +16,7 @@ from producers.simulator.seeds import generator
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One defective frame: kind, severity (0 faint … 1 plain) and seed of its run, and by how much it departs from it."""
+    """One defective frame: its kind, severity (0 faint … 1 plain) and seed of its run, and its drift from the run."""
 
     kind: str
     severity: float
