@@ -126,4 +126,4 @@ def product_name(path: Path) -> str:
 
 
 def _named(product: str, cameras: int) -> list[str]:
-    return [part for n in range(1, cameras + 1) for part in ("--camera", f"{product}-{n}")]
+    return [part for n in range(1, cameras + 1) for part in ("--camera", f"{product}-cam-{n}")]

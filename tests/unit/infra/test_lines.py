@@ -18,7 +18,9 @@ def choose(**asked: object) -> lines.Line:
 def test_the_simulated_line_is_the_default_and_has_a_name_per_camera() -> None:
     line = choose(cameras=3)
     assert line.labelled
-    assert [part for part in line.produce if part.startswith("bottle_cap-")] == [f"bottle_cap-{n}" for n in (1, 2, 3)]
+    assert [part for part in line.produce if part.startswith("bottle_cap-")] == [
+        f"bottle_cap-cam-{n}" for n in (1, 2, 3)
+    ]
 
 
 def test_an_image_folder_is_streamed_once(tmp_path: Path) -> None:
