@@ -42,7 +42,7 @@ def rows(sql: str) -> list[dict[str, object]]:
     return json.loads(sightline("query", sql, "--json").stdout)
 
 
-def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
     ends = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < ends
@@ -88,8 +88,9 @@ def test_a_line_survives_a_killed_scorer_and_a_new_champion(own_run: Path) -> No
     assert frames["cameras"] == CAMERAS
     (alerts,) = rows("SELECT count(*) AS n, count(DISTINCT alert_id) AS ids FROM alerts")
     assert alerts["n"] == alerts["ids"]
+    assert list((own_run / "alerts").glob("*.jpg")), "no alert left a picture"
     report = json.loads(sightline("report", "--json").stdout)
-    assert report["auroc"] > 0.8, report
+    assert report["overall"]["auroc"] > 0.9, report
 
 
 def test_the_demo_on_photographs_ends_with_its_own_account(own_run: Path, shared_data: Path) -> None:
@@ -104,9 +105,9 @@ def test_the_demo_on_photographs_ends_with_its_own_account(own_run: Path, shared
     assert re.search(r"AUROC", done.stdout), done.stdout
     (frames,) = rows("SELECT count(*) AS n FROM inspections WHERE product = 'castings'")
     assert frames["n"] == 100
-    assert list((own_run / "alerts").glob("*.jpg")), "no alert left a picture"
     report = json.loads(sightline("report", "--product", "castings", "--json").stdout)
-    assert report["auroc"] > 0.75, report
+    # castings lie in any pose, which PaDiM cannot learn well: docs/detectors.md has the figures
+    assert report["overall"]["auroc"] > 0.7, report
     assert not [process for process in psutil.process_iter(["cmdline"]) if _belongs(process, own_run)]
 
 
