@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -63,6 +64,9 @@ def train(
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
         loading = bars.add_task("loading", total=1)
+        # threads that spin while they wait take the cores from whatever else runs here, each other included; read once,
+        # when torch is imported
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from models.calibrate import Rates
         from models.padim import PadimSettings
         from models.train import train as run
