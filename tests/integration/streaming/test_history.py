@@ -128,7 +128,10 @@ class Plant:
 
 @pytest.fixture
 def plant(kafka: KafkaSettings, spark: SparkSession, tmp_path: Path) -> Plant:
-    return Plant(kafka, spark, tmp_path)
+    session = spark.newSession()
+    for key, value in history.SESSION.items():
+        session.conf.set(key, value)
+    return Plant(kafka, session, tmp_path)
 
 
 def test_each_topic_arrives_in_its_table_as_it_was_sent(plant: Plant) -> None:
