@@ -80,12 +80,10 @@ class LiveFeed:
         self.view = View()
         self._pictures = pictures
         self._topics = kafka.topics
-        self._consumer = Consumer(
-            kafka.librdkafka(
-                **{"group.id": "sightline-live", "enable.auto.commit": False, "isolation.level": "read_committed"}
-            ),
-            logger=log,
-        )
+        keys = {"group.id": "sightline-live", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = Consumer(kafka.librdkafka(**keys), logger=log)
+        # questions of the consumer that follows would wait behind its own long polls
+        self._asker = Consumer(kafka.librdkafka(**keys), logger=log)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="live-feed", daemon=True)
@@ -111,6 +109,7 @@ class LiveFeed:
         self._stop.set()
         self._thread.join(timeout=10)
         self._consumer.close()
+        self._asker.close()
 
     def render(self, footer: str) -> RenderableType:
         """The screen as it stands."""
@@ -129,10 +128,10 @@ class LiveFeed:
 
     def behind(self) -> int:
         """Frames on the topic that have neither a verdict nor a dead letter yet."""
-        known = self._consumer.list_topics(self._topics.frames, timeout=10).topics[self._topics.frames]
+        known = self._asker.list_topics(self._topics.frames, timeout=10).topics[self._topics.frames]
         lag = 0
         for partition in known.partitions:
-            low, end = self._consumer.get_watermark_offsets(TopicPartition(self._topics.frames, partition), timeout=10)
+            low, end = self._asker.get_watermark_offsets(TopicPartition(self._topics.frames, partition), timeout=10)
             lag += max(0, end - max(low, self.view.judged_offsets.get(partition, low - 1) + 1))
         return lag
 

@@ -123,6 +123,9 @@ class KafkaSettings(Section):
             "sasl.username": self.sasl_username,
             "sasl.password": self.sasl_password and self.sasl_password.get_secret_value(),
             "ssl.ca.location": self.ca_file and str(self.ca_file),
+            # librdkafka 2.16 would replace its broker handles once all brokers were away, and wait for an answer on an
+            # old one: consumers and transactions hung for good, whatever their timeouts
+            "metadata.recovery.strategy": "none",
         }
         return {key: value for key, value in keys.items() if value is not None} | more
 
@@ -179,7 +182,9 @@ class TableSettings(Section):
     """Keys of the object store for readers outside Spark, such as `AWS_ENDPOINT_URL`; `AWS_*` variables count too."""
 
     def path(self, table: str) -> str:
-        return f"{self.root.rstrip('/')}/{table}"
+        """Where a table lies; a local path is absolute, since Spark takes no other for a table."""
+        root = self.root if "://" in self.root else str(Path(self.root).absolute())
+        return f"{root.rstrip('/')}/{table}"
 
 
 class RegistrySettings(Section):

@@ -186,9 +186,6 @@ def _producer_keys(kafka: KafkaSettings, settings: IncidentSettings, transaction
             "linger.ms": 0,
             # a transaction may have to ask again until the broker is done with the last one: not after 100 ms
             "retry.backoff.ms": 10,
-            # librdkafka 2.16 would replace its broker handles once all brokers were away, and wait for an answer on an
-            # old one: sending offsets hung for good after a restart of the broker
-            "metadata.recovery.strategy": "none",
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "queue.buffering.max.kbytes": _BUFFER_KB,
         }

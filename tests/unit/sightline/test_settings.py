@@ -110,6 +110,7 @@ def test_each_client_gets_its_own_keys() -> None:
         "sasl.username": "line",
         "sasl.password": 'quo"te\\d',
         "ssl.ca.location": "ca.pem",
+        "metadata.recovery.strategy": "none",
         "acks": "all",
     }
     assert settings.kafka_python()["bootstrap_servers"] == ["a:1", "b:2"]
@@ -123,6 +124,7 @@ def test_without_security_no_client_is_given_empty_keys() -> None:
     assert KafkaSettings.load().librdkafka() == {
         "bootstrap.servers": "127.0.0.1:9092",
         "security.protocol": "PLAINTEXT",
+        "metadata.recovery.strategy": "none",
     }
 
 
@@ -135,6 +137,7 @@ def test_a_deployment_prefixes_all_its_topics() -> None:
 def test_table_paths_are_below_the_root_with_or_without_a_slash() -> None:
     assert TableSettings.load(root="s3a://plant/x/").path("alerts") == "s3a://plant/x/alerts"
     assert TableSettings.load(root="/data").path("alerts") == "/data/alerts"
+    assert TableSettings.load(root="here").path("alerts") == str(Path("here").absolute() / "alerts")
 
 
 def test_the_registry_lies_in_the_run_folder(folder: Path) -> None:
