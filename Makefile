@@ -1,6 +1,7 @@
 # make demo                    watch a simulated line, from camera to alert (Ctrl-C stops it)
 # make demo -- --minutes 2     the words after -- go to `sightline demo`; `make demo -- --help` lists them
 # make test                    all tests (make test -- -k broker: words for pytest)
+# make e2e                     the product as a user runs it, for some ten minutes
 # make check                   formatting, lint, types
 # make bench                   three minutes of the demo, then what it took
 # make setup                   only what the others do first by themselves
@@ -90,13 +91,16 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench check lock clean
+.PHONY: help demo test bench e2e check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
 
 demo test bench: setup
 	@$(run_$@)
+
+e2e: setup
+	@$(BIN)/python -m pytest tests/e2e
 
 check: setup
 	@$(BIN)/ruff format --check .
