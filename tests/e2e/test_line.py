@@ -21,6 +21,9 @@ from infra.deployment import Deployment
 
 CAMERAS = 4
 
+# two trainings, two JVMs and a killed one: minutes even on a quiet machine
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture
 def own_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
