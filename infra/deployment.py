@@ -50,6 +50,8 @@ class Deployment:
             "streaming.history",
             environment={"SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY, "SIGHTLINE_SPARK_MASTER": "local[1]"},
             log_folder=logs,
+            # it may lag, verdicts may not
+            nice=10,
         )
         self.producers = ManagedProcess("producers", "producers", ["produce", *produce], log_folder=logs)
         self._parts = ExitStack()

@@ -25,13 +25,18 @@ STOP_SECONDS = 40.0
 
 @dataclass(slots=True)
 class ManagedProcess:
-    """One room's process, `python -m MODULE …`, in a session of its own so that Ctrl-C reaches only the parent."""
+    """One room's process, `python -m MODULE …`, in a process group of its own so that Ctrl-C reaches only the parent.
+
+    `nice` is its priority below the others (0 to 19, as of nice(1)). It stays in the parent's session: Linux may
+    schedule each session as one (autogroup), which would leave `nice` without effect.
+    """
 
     name: str
     module: str
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     log_folder: Path = Path("run/logs")
+    nice: int = 0
     peak_bytes: int = 0
     _child: subprocess.Popen[bytes] | None = None
     _log_start: int = 0
@@ -63,8 +68,10 @@ class ManagedProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
-                start_new_session=True,
+                process_group=0,
             )
+        # before it has threads or children, which inherit it
+        os.setpriority(os.PRIO_PROCESS, self._child.pid, self.nice)
         log.info("started", extra={"part": self.name, "pid": self._child.pid})
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
