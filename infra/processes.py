@@ -71,7 +71,8 @@ class ManagedProcess:
                 process_group=0,
             )
         # before it has threads or children, which inherit it
-        os.setpriority(os.PRIO_PROCESS, self._child.pid, self.nice)
+        if self.nice:
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, os.getpriority(os.PRIO_PROCESS, 0) + self.nice)
         log.info("started", extra={"part": self.name, "pid": self._child.pid})
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
