@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from console.accounts import RANGES_SHOWN, Accounts, Problem, Unplaced
 from console.bookkeeping import EMPTY_TABLES, FROM_FRAMES, keep_books, rows
 from console.checks import cross_check
-from console.tables import open_history
+from console.tables import open_history, open_tables
 from console.unsettled import FrameTopic, Record
 from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings, TableSettings
@@ -68,10 +68,12 @@ def verify(tables: TableSettings, kafka: KafkaSettings | None = None, *, wait: f
     tables alone are proved, and `Accounts.broker` is None. Up to `wait` seconds are given to what is still on its way,
     the tables being read anew; frames captured meanwhile are left to the next call.
 
-    Raises TableError when the table `inspections` is not there or a table cannot be read.
+    Raises TableError when the table `inspections` is not there after `wait` either, or a table cannot be read.
     """
     deadline = time.monotonic() + wait
     with _topic(kafka) as (topic, notes):
+        while "inspections" not in open_tables(tables) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
         proof = _Proof(tables=tables, topic=topic, broker=kafka.bootstrap if kafka and topic else None, notes=notes)
         accounts = proof.attempt()
         while not accounts.clean and time.monotonic() < deadline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -55,6 +56,16 @@ def test_a_line_where_every_frame_has_one_fate_is_clean(line) -> None:
     one = camera(accounts)
     assert (one.captured, one.inspected, one.dead_lettered, one.dropped, one.missing) == (10, 7, 1, 2, 0)
     assert [(lost.kind, lost.reason, lost.frames) for lost in one.lost] == [("dropped", "queue-full", 2)]
+
+
+def test_waiting_starts_before_there_is_any_table(history) -> None:
+    events = [samples.inspection("cam-1", n) for n in range(3)]
+    late = threading.Timer(0.5, history.write, events)
+    late.start()
+    accounts = verify(history.settings, wait=60.0)
+    late.join()
+    assert accounts.clean
+    assert camera(accounts).inspected == 3
 
 
 def test_missing_frames_are_named_as_ranges(line) -> None:
