@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import augment, calibrate, evaluate, export, padim, registry
+from models import augment, calibrate, export, padim, registry
 from models.calibrate import Calibration, Rates
 from models.dataset import Dataset, data_digest, load_images, read_dataset
+from models.judging.metrics import evaluate
 from models.padim import Embedding, Padim, PadimSettings
 from models.registry import RegisteredDetector
 from models.runtime.card import DetectorCard, load_card, save_card
@@ -186,7 +187,7 @@ def _evaluate(bundle: Path, dataset: Dataset, threads: int, progress: Progress) 
     card = load_card(bundle)
     scorer = load_scorer(bundle, threads=threads)
     scores = _score_files(scorer, [sample.path for sample in dataset.test], progress)
-    metrics = evaluate.evaluate(dataset.test, scores, card.threshold)
+    metrics = evaluate(dataset.test, scores, card.threshold)
     save_card(replace(card, metrics=metrics), bundle)
 
 
