@@ -78,7 +78,7 @@ def image_metrics(defect: NDArray[np.bool_], scores: NDArray[np.float32], thresh
 
 def at_threshold(scores: NDArray[np.float32], defect: NDArray[np.bool_], threshold: float) -> dict[str, float]:
     """Confusion matrix, accuracy, F1 and false-alarm rate of calling everything at or above `threshold` a defect."""
-    called = scores >= threshold
+    called = scores >= np.float64(threshold)
     true_positive, false_positive = int((called & defect).sum()), int((called & ~defect).sum())
     false_negative, true_negative = int((~called & defect).sum()), int((~called & ~defect).sum())
     found: dict[str, float] = {
@@ -104,7 +104,7 @@ def by_kind(
     counts = {}
     for kind in sorted(set(kinds.tolist())):
         own = scores[kinds == kind]
-        found, passed = int((own >= threshold).sum()), int((own < review_threshold).sum())
+        found, passed = int((own >= np.float64(threshold)).sum()), int((own < np.float64(review_threshold)).sum())
         counts[kind] = KindCount(len(own), found, len(own) - found - passed, passed)
     return counts
 
