@@ -42,7 +42,7 @@ def sightline(*arguments: str, check: bool = True) -> subprocess.CompletedProces
 
 
 def rows(sql: str) -> list[dict[str, object]]:
-    return json.loads(sightline("query", sql, "--json").stdout)
+    return [json.loads(line) for line in sightline("query", sql, "--json").stdout.splitlines()]
 
 
 def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
