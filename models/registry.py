@@ -189,6 +189,16 @@ def _holds(folder: Path, detector: RegisteredDetector) -> bool:
         return False
 
 
+def add_to_run(
+    run_id: str, folder: Path, settings: RegistrySettings, *, metrics: Mapping[str, float], artifact_path: str
+) -> None:
+    """Add `metrics`, and the files of `folder` below `artifact_path`, to a run that has ended; raises RegistryError."""
+    with _client(settings) as client:
+        for key, value in metrics.items():
+            client.log_metric(run_id, key, value)
+        client.log_artifacts(run_id, str(folder), artifact_path)
+
+
 @contextmanager
 def _client(settings: RegistrySettings) -> Iterator[Any]:
     """An MlflowClient whose failures come out as RegistryError."""

@@ -1,0 +1,137 @@
+"""From a bundle and labelled frames to a judgement, and from a judgement to files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import dataset
+from models.dataset import Sample, load_images, read_dataset
+from models.judging import plots
+from models.judging.judgement import Judgement, Speed
+from models.judging.metrics import by_kind, evaluate
+from models.judging.report import render
+from models.judging.thresholds import from_card
+from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, bundle_digest
+from models.runtime.scorer import MAX_BATCH, Backend, Scorer, Scores, load_scorer
+from sightline.errors import SourceError
+
+REPORT_FILE = "report.html"
+METRICS_FILE = "metrics.json"
+
+_SPEED_BATCHES = (1, MAX_BATCH)
+_SPEED_CALLS = 30
+_SPEED_SECONDS = 5.0
+_WARM_UP_CALLS = 3
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step's name, what is done and what is to do."""
+
+
+def judge(
+    bundle: Path,
+    data: Path,
+    *,
+    backend: Backend = "openvino",
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Score the labelled pictures of `data` (`test/KIND`) with the detector in `bundle`, and measure it.
+
+    The thresholds are the card's; `Judgement.under` cuts the same scores elsewhere. Raises SourceError when there are
+    no labelled pictures or one cannot be read, DetectorError when the bundle cannot be used.
+    """
+    progress = progress or _quiet
+    scorer = load_scorer(bundle, backend, threads)
+    card = scorer.card
+    samples = read_dataset(data).test
+    if not samples:
+        raise SourceError(
+            f"{data} holds no labelled pictures: put good ones in {data / 'test' / dataset.GOOD}, defective ones in "
+            f"{data / 'test'}/KIND, and masks, if there are any, in {data / 'ground_truth'}/KIND"
+        )
+    scores = _score(scorer, samples, progress)
+    thresholds = from_card(card)
+    progress("metrics", 0, 1)
+    metrics = evaluate(samples, scores, thresholds.threshold)
+    kinds = by_kind(samples, scores.scores, thresholds.threshold, thresholds.review_threshold)
+    progress("metrics", 1, 1)
+    images = load_images([sample.path for sample in samples[:MAX_BATCH]], card.input_height, card.input_width)
+    return Judgement(
+        bundle=bundle,
+        data=data,
+        card=card,
+        digest=bundle_digest(bundle),
+        samples=samples,
+        scores=scores,
+        thresholds=thresholds,
+        metrics=metrics,
+        kinds=kinds,
+        speeds=_speeds(scorer, images, progress),
+        sizes={
+            name: (bundle / name).stat().st_size for name in (GRAPH_FILE, REFERENCE_FILE) if (bundle / name).exists()
+        },
+        backend=backend,
+        threads=threads,
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        judged_at=datetime.now(UTC),
+        command=shlex.join(["sightline", "evaluate", str(bundle), str(data)]),
+    )
+
+
+def write(judgement: Judgement, folder: Path) -> Path:
+    """Write `report.html`, `metrics.json` and one PNG for each plot into `folder`; the report's path.
+
+    Raises SourceError when a picture that is shown can no longer be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = plots.draw(judgement)
+    for name, png in pictures.items():
+        (folder / f"{name}.png").write_bytes(png)
+    (folder / METRICS_FILE).write_text(json.dumps(judgement.summary(), indent=2) + "\n", encoding="utf-8")
+    path = folder / REPORT_FILE
+    path.write_text(render(judgement, pictures), encoding="utf-8", errors="backslashreplace")
+    return path
+
+
+def _quiet(step: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
+def _score(scorer: Scorer, samples: Sequence[Sample], progress: Progress) -> Scores:
+    card, parts = scorer.card, []
+    for start in range(0, len(samples), MAX_BATCH):
+        progress("scoring", start, len(samples))
+        paths = [sample.path for sample in samples[start : start + MAX_BATCH]]
+        parts.append(scorer.score(load_images(paths, card.input_height, card.input_width)))
+    progress("scoring", len(samples), len(samples))
+    return Scores(np.concatenate([part.maps for part in parts]), np.concatenate([part.scores for part in parts]))
+
+
+def _speeds(scorer: Scorer, images: NDArray[np.uint8], progress: Progress) -> tuple[Speed, ...]:
+    """Median time of a call for each batch size, on real pictures, within a few seconds."""
+    found = []
+    for done, batch in enumerate(_SPEED_BATCHES):
+        progress("timing", done, len(_SPEED_BATCHES))
+        frames = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
+        for _ in range(_WARM_UP_CALLS):
+            scorer.score(frames)
+        seconds: list[float] = []
+        while len(seconds) < _SPEED_CALLS and sum(seconds) < _SPEED_SECONDS:
+            start = time.perf_counter()
+            scorer.score(frames)
+            seconds.append(time.perf_counter() - start)
+        each = statistics.median(seconds) / batch
+        found.append(Speed(batch, each * 1000, 1 / each, len(seconds)))
+    progress("timing", len(_SPEED_BATCHES), len(_SPEED_BATCHES))
+    return tuple(found)
