@@ -177,7 +177,7 @@ def near_duplicates_plot(measured: Measured) -> Figure:
         for place, index in zip_longest(axes, pair[:2] if pair else ()):
             _picture(place, None if index is None else measured.images[index])
             if index is not None:
-                place.set_title(Path(measured.pictures[index].path).name[-22:], fontsize=7)
+                place.set_title(measured.pictures[index].path[-30:], fontsize=7)
         if pair:
             axes[0].set_xlabel(f"cosine {pair[2]:.4f}", fontsize=8)
     title = "Near-duplicates, closest first" if pairs else "No near-duplicates"
