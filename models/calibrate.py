@@ -21,7 +21,9 @@ from sightline.errors import DetectorError
 METHOD = "gumbel-bootstrap"
 MIN_SCORES = 8
 
-_FOLDS = 10
+FOLDS = 10
+"""Fits for a threshold, where a fit is cheap."""
+
 _RESAMPLES = 1000
 _SEED = 0
 
@@ -65,14 +67,14 @@ class Calibration:
 
 
 def held_out_scores(
-    count: int, score: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]]
+    count: int, score: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]], folds: int = FOLDS
 ) -> tuple[NDArray[np.float64], int]:
     """Scores of `count` good frames, each by a model that has not seen it, and the number of folds.
 
     `score(learnt, held_out)` fits on the first indices and scores the second. Folds are runs of neighbours: frames that
     were taken one after the other look alike, and a twin in the training folds would flatter the score.
     """
-    folds = min(_FOLDS, count)
+    folds = min(folds, count)
     scores = np.empty(count)
     for learnt, held_out in KFold(folds).split(np.arange(count)):
         scores[held_out] = score(learnt, held_out)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from models import data_commands
+from models.judging import commands as judging
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-
-
-class Method(StrEnum):
-    """Detectors that can be trained."""
-
-    PADIM = "padim"
+app.add_typer(data_commands.app)
+app.add_typer(judging.app)
 
 
 @app.command()
@@ -27,13 +27,18 @@ def train(
         typer.Argument(help="A folder of good pictures, or one in MVTec AD's layout (`train/good`, `test/KIND`)."),
     ],
     product: Annotated[str, typer.Option(help="What the pictures show; frames of this product get this detector.")],
-    method: Annotated[Method, typer.Option(help="How to learn.")] = Method.PADIM,
+    method: Annotated[
+        str | None, typer.Option(help="How to learn; `sightline methods` lists all. Without it the one for most parts.")
+    ] = None,
     backbone: Annotated[
-        str, typer.Option(help="Image features: `lite0` comes with Sightline, other names are timm's.")
-    ] = "lite0",
+        str | None, typer.Option(help="Image features: `lite0` comes with Sightline, other names are timm's.")
+    ] = None,
     input_size: Annotated[
-        int, typer.Option(help="Side in pixels that frames are scaled to, a multiple of 16; larger sees finer.")
-    ] = 256,
+        int | None, typer.Option(help="Side in pixels that frames are scaled to, a multiple of 16; larger sees finer.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=NUMBER", help="One of the method's own options; repeat.")
+    ] = None,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of good frames that may be called defect; sets the threshold.")
     ] = 0.005,
@@ -52,39 +57,40 @@ def train(
     No defect is needed: the threshold is calibrated on good frames that the model has not seen. Where the folder has
     labelled `test` pictures, accuracy is measured on them.
 
-    Example: `sightline train parts/bottle_cap --product bottle_cap`
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    Examples:
 
+    * `sightline train parts/bottle_cap --product bottle_cap`
+
+    * `sightline train parts/bottle_cap --product bottle_cap --method patchcore --set bank=5000 --no-promote`
+    """
     from sightline.settings import RegistrySettings
 
     settings = RegistrySettings.load()
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        loading = bars.add_task("loading", total=1)
+    chosen = _numbers(options or [])
+    with _bars() as show:
+        show("loading", 0, 1)
         # threads that spin while they wait take the cores from whatever else runs here, each other included; read once,
         # when torch is imported
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from models.calibrate import Rates
-        from models.padim import PadimSettings
+        from models.methods import choose
+        from models.train import DEFAULT_METHOD, Recipe
         from models.train import train as run
 
-        bars.update(loading, completed=1)
-        steps = {"loading": loading}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in steps:
-                steps[step] = bars.add_task(step, total=total)
-            bars.update(steps[step], completed=done, total=total)
-
+        show("loading", 1, 1)
+        name = method or DEFAULT_METHOD
+        usual = choose(name).features
+        recipe = Recipe(
+            method=name,
+            features=replace(usual, backbone=backbone or usual.backbone, input_size=input_size or usual.input_size),
+            options=chosen,
+            rates=Rates(false_alarm=false_alarm_rate, review=review_rate),
+        )
         trained = run(
             data,
             product,
             settings,
-            settings=PadimSettings(backbone=backbone, input_size=input_size),
-            rates=Rates(false_alarm=false_alarm_rate, review=review_rate),
+            recipe=recipe,
             threads=threads,
             alias="champion" if promote else None,
             output=output,
@@ -98,12 +104,31 @@ def train(
         return
     version = trained.registered.version if trained.registered else "-"
     typer.echo(
-        f"{card.name} version {version}{' is the champion' if promote else ''}: {method.value}, "
+        f"{card.name} version {version}{' is the champion' if promote else ''}: {card.method}, "
         f"threshold {card.threshold:.3f}, review from {card.review_threshold:.3f}, "
         f"calibrated on {card.calibration['held_out_frames']} good frames"
     )
-    if card.metrics:
+    if "synthetic_auroc" in card.metrics:
+        typer.echo(f"synthetic defects on frames that it had not seen: AUROC {card.metrics['synthetic_auroc']:.3f}")
+    if "image_auroc" in card.metrics:
         typer.echo("on the labelled test pictures: " + _metrics(card.metrics))
+
+
+@app.command()
+def methods() -> None:
+    """List the ways to learn: what each suits, and its own options for `sightline train --set`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.methods import METHODS
+    from models.train import DEFAULT_METHOD
+
+    table = Table("method", "what it does", "says where", "options")
+    for name, method in METHODS.items():
+        options = ", ".join(f"{option}={default:g}" for option, default in method.options.items())
+        shown = f"{name} (default)" if name == DEFAULT_METHOD else name
+        table.add_row(shown, method.summary, "no" if method.whole else "yes", options)
+    Console().print(table)
 
 
 @app.command()
@@ -170,6 +195,38 @@ def promote(
 
     champion = set_champion(product, version, RegistrySettings.load())
     typer.echo(f"{champion.name} version {champion.version} is the champion of {champion.product}")
+
+
+def _numbers(words: Sequence[str]) -> dict[str, float]:
+    """`NAME=NUMBER` words as a mapping."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise typer.BadParameter(f"{word!r} is not NAME=NUMBER, such as steps=300") from None
+        if not (name and equals):
+            raise typer.BadParameter(f"{word!r} is not NAME=NUMBER, such as steps=300")
+    return found
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars on stderr, one for each step that is named."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    steps: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in steps:
+                steps[step] = bars.add_task(step, total=total)
+            bars.update(steps[step], completed=done, total=total)
+
+        yield show
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from streaming import ingest_commands
+
 app = typer.Typer(help="The processes between the cameras and the tables.", no_args_is_help=True)
+app.add_typer(ingest_commands.app)
 
 
 @app.command()

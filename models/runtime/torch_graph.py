@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.padim import METHOD, load
+from models.methods import METHODS
+from models.reference import load
 from models.runtime.card import DetectorCard
 from models.runtime.graph import Images, Run
 from sightline.errors import DetectorError
@@ -16,10 +17,8 @@ from sightline.errors import DetectorError
 
 def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
     """Rebuild the module that the ONNX graph was exported from; sets the threads of the whole process."""
-    if card.method != METHOD:
-        raise DetectorError(
-            f"{path}: method {card.method!r} has no PyTorch reference; known is {METHOD!r}, use backend openvino"
-        )
+    if card.method not in METHODS:
+        raise DetectorError(f"{path}: method {card.method!r} has no PyTorch reference; use backend openvino")
     torch.set_num_threads(threads)
     module = load(path, card)
 

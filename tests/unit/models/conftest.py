@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from models import export
-from models.padim import METHOD, Embedding, Padim, PadimSettings, fit
+from models.detector import Detector
+from models.features import Features, FeatureSettings
+from models.heads.positional import PositionalGaussian
 from models.runtime.card import DetectorCard, save_card
 
-SETTINGS = PadimSettings(input_size=64, dimensions=24)
+SETTINGS = FeatureSettings(input_size=64, dimensions=24)
+OPTIONS = {"shrinkage": 0.2, "ridge": 0.01}
 
 Textures = Callable[[int, int], NDArray[np.uint8]]
 
@@ -37,11 +39,11 @@ def textures() -> Textures:
 
 
 @pytest.fixture(scope="session")
-def fitted(textures: Textures) -> Padim:
-    module = Padim(Embedding(SETTINGS), SETTINGS).eval()
+def fitted(textures: Textures) -> Detector:
+    features = Features(SETTINGS).eval()
     with torch.inference_mode():
-        fit(module, module.embedding(torch.from_numpy(textures(40, 1))), SETTINGS)
-    return module
+        found = features(features.pixels(torch.from_numpy(textures(40, 1))))
+        return Detector(features, PositionalGaussian.fit(found, **OPTIONS), smoothing=0.7).eval()
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +51,7 @@ def card() -> DetectorCard:
     return DetectorCard(
         name="sightline.disc",
         product="disc",
-        method=METHOD,
+        method="padim",
         input_height=64,
         input_width=64,
         color_order="RGB",
@@ -63,12 +65,12 @@ def card() -> DetectorCard:
         data_digest="ab" * 32,
         run_id=None,
         created_at=datetime(2026, 3, 2, tzinfo=UTC),
-        parameters=asdict(SETTINGS),
+        parameters=SETTINGS.on_card() | OPTIONS | {"channels": 24, "smoothing": 0.7},
     )
 
 
 @pytest.fixture(scope="session")
-def bundle(fitted: Padim, card: DetectorCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(fitted: Detector, card: DetectorCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     export.write(fitted, SETTINGS.input_size, folder)
     save_card(card, folder)
