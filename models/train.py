@@ -29,7 +29,7 @@ from models.runtime.scorer import Backend, Scorer, Scores, load_scorer
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
 
-DEFAULT_METHOD = "discriminative"
+DEFAULT_METHOD = "padim"
 
 MAX_FRAMES = 500
 """Good frames that a fit uses at most, evenly spread over the folder: bounds memory at about 2 GB."""
