@@ -1,10 +1,9 @@
-"""The commands of this room under `sightline`: train a detector, list detectors, promote one."""
+"""The commands of this room under `sightline`: train a detector, and those of the modules that it joins."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import Annotated
 
 import typer
 
-from models import data_commands
+from models import data_commands, registry_commands
 from models.judging import commands as judging
+from models.registry_commands import in_one_line
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(data_commands.app)
 app.add_typer(judging.app)
+app.add_typer(registry_commands.app)
 
 
 @app.command()
@@ -111,7 +112,7 @@ def train(
     if "synthetic_auroc" in card.metrics:
         typer.echo(f"synthetic defects on frames that it had not seen: AUROC {card.metrics['synthetic_auroc']:.3f}")
     if "image_auroc" in card.metrics:
-        typer.echo("on the labelled test pictures: " + _metrics(card.metrics))
+        typer.echo("on the labelled test pictures: " + in_one_line(card.metrics))
 
 
 @app.command()
@@ -129,72 +130,6 @@ def methods() -> None:
         shown = f"{name} (default)" if name == DEFAULT_METHOD else name
         table.add_row(shown, method.summary, "no" if method.whole else "yes", options)
     Console().print(table)
-
-
-@app.command()
-def detectors(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")] = False,
-) -> None:
-    """List the registered detectors: versions, aliases, thresholds, accuracy.
-
-    The version with the alias `champion` judges the frames of its product.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    from models.registry import entries
-    from sightline.settings import RegistrySettings
-
-    settings = RegistrySettings.load()
-    found = entries(settings)
-    if as_json:
-        rows = [
-            {
-                "product": entry.detector.product,
-                "name": entry.detector.name,
-                "version": entry.detector.version,
-                "digest": entry.detector.digest,
-                "aliases": entry.aliases,
-                "created_at": entry.created_at.isoformat(),
-                "metrics": dict(entry.metrics),
-            }
-            for entry in found
-        ]
-        typer.echo(json.dumps(rows))
-        return
-    if not found:
-        typer.echo("no detector is registered yet: train one with `sightline train DATA --product NAME`")
-        return
-    table = Table("product", "version", "alias", "threshold", "accuracy", "trained", "digest")
-    for entry in found:
-        table.add_row(
-            entry.detector.product,
-            entry.detector.version,
-            ", ".join(entry.aliases),
-            f"{entry.metrics['threshold']:.3f}" if "threshold" in entry.metrics else "",
-            _metrics(entry.metrics),
-            f"{entry.created_at:%Y-%m-%d %H:%M} UTC",
-            entry.detector.digest[:12],
-        )
-    Console().print(table)
-
-
-@app.command()
-def promote(
-    product: Annotated[str, typer.Argument(help="The product whose champion changes.")],
-    version: Annotated[str, typer.Argument(help="The version that becomes champion, as `sightline detectors` lists.")],
-) -> None:
-    """Make a registered version the champion of its product.
-
-    A running stream picks it up within seconds, without a restart; promoting an older version is the way back.
-
-    Example: `sightline promote bottle_cap 2`
-    """
-    from models.registry import set_champion
-    from sightline.settings import RegistrySettings
-
-    champion = set_champion(product, version, RegistrySettings.load())
-    typer.echo(f"{champion.name} version {champion.version} is the champion of {champion.product}")
 
 
 def _numbers(words: Sequence[str]) -> dict[str, float]:
@@ -227,9 +162,3 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(steps[step], completed=done, total=total)
 
         yield show
-
-
-def _metrics(metrics: Mapping[str, float]) -> str:
-    """The metrics that people compare, in one line."""
-    shown = {"image_auroc": "AUROC", "pixel_auroc": "pixel AUROC", "f1": "F1", "false_alarm_rate": "false alarms"}
-    return ", ".join(f"{title} {metrics[name]:.3f}" for name, title in shown.items() if name in metrics)

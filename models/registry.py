@@ -26,11 +26,15 @@ from sightline.settings import RegistrySettings
 log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
 DIGEST_TAG = "sightline.digest"
 PRODUCT_TAG = "sightline.product"
+FORMER_TAG = "sightline.former_champions"
 
 _ARTIFACTS = "detector"
 _PAGE = 100
+_FORMER = 20
+"""Former champions that are remembered."""
 _MESSAGE = 400
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _PRODUCT = re.compile(r"[^\W_][\w.+-]{0,99}")
@@ -48,12 +52,13 @@ class RegisteredDetector:
 
 @dataclass(frozen=True, slots=True)
 class RegistryEntry:
-    """What `sightline detectors` shows of one version; `metrics` are those of its training run."""
+    """What `sightline detectors` shows of one version; `metrics` and `params` are those of its training run."""
 
     detector: RegisteredDetector
     aliases: tuple[str, ...]
     created_at: datetime
     metrics: Mapping[str, float]
+    params: Mapping[str, str]
 
 
 def check_product(product: str) -> str:
@@ -102,7 +107,9 @@ def log_and_register(
             client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id)
-        if alias:
+        if alias == CHAMPION:
+            _crown(client, card.name, str(version.version))
+        elif alias:
             client.set_registered_model_alias(card.name, alias, version.version)
     return RegisteredDetector(card.name, card.product, str(version.version), digest)
 
@@ -110,7 +117,9 @@ def log_and_register(
 def register_bundle(folder: Path, settings: RegistrySettings, *, alias: str | None = None) -> RegisteredDetector:
     """Register a bundle that was made elsewhere, with what its card says; without `alias` nothing changes online."""
     card = load_card(folder)
-    return log_and_register(folder, settings, metrics=card.metrics, params=card.parameters, alias=alias)
+    return log_and_register(
+        folder, settings, metrics=card.metrics, params=card.parameters | {"method": card.method}, alias=alias
+    )
 
 
 def champions(settings: RegistrySettings) -> dict[str, RegisteredDetector]:
@@ -140,9 +149,10 @@ def entries(settings: RegistrySettings) -> list[RegistryEntry]:
                 if DIGEST_TAG not in version.tags:
                     continue
                 named = tuple(alias for alias, number in model.aliases.items() if str(number) == str(version.version))
-                metrics = client.get_run(version.run_id).data.metrics if version.run_id else {}
+                run = client.get_run(version.run_id).data if version.run_id else None
                 created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
-                found.append(RegistryEntry(_detector(version, settings), named, created, metrics))
+                metrics, params = (run.metrics, run.params) if run else ({}, {})
+                found.append(RegistryEntry(_detector(version, settings), named, created, metrics, params))
     return found
 
 
@@ -151,7 +161,22 @@ def set_champion(product: str, version: str, settings: RegistrySettings) -> Regi
     name = settings.model_prefix + check_product(product)
     with _client(settings) as client:
         detector = _detector(client.get_model_version(name, version), settings)
-        client.set_registered_model_alias(name, CHAMPION, version)
+        _crown(client, name, version)
+    return detector
+
+
+def roll_back(product: str, settings: RegistrySettings) -> RegisteredDetector:
+    """Make the champion before this one champion again; raises RegistryError when there was none."""
+    name = settings.model_prefix + check_product(product)
+    with _client(settings) as client:
+        former = _former(client.get_registered_model(name))
+        if not former:
+            raise RegistryError(
+                f"{product} has had no other champion; choose a version with `sightline promote {product} VERSION`"
+            )
+        detector = _detector(client.get_model_version(name, former[-1]), settings)
+        client.set_registered_model_alias(name, CHAMPION, former[-1])
+        client.set_registered_model_tag(name, FORMER_TAG, ",".join(former[:-1]))
     return detector
 
 
@@ -226,6 +251,20 @@ def _client(settings: RegistrySettings) -> Iterator[Any]:
         )
         said = f"registry {settings.tracking_uri}: {str(error)[:_MESSAGE]}; {remedy}"
         raise RegistryError(_CREDENTIALS.sub("//***@", said)) from error
+
+
+def _crown(client: Any, name: str, version: str) -> None:
+    """Move the alias `champion` to `version`, and note whom it was taken from."""
+    model = client.get_registered_model(name)
+    before = str(model.aliases.get(CHAMPION, version))
+    if before != version:
+        client.set_registered_model_tag(name, FORMER_TAG, ",".join([*_former(model), before][-_FORMER:]))
+    client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def _former(model: Any) -> list[str]:
+    """Versions that were champion, the last one last."""
+    return [version for version in model.tags.get(FORMER_TAG, "").split(",") if version]
 
 
 def _experiment(client: Any, settings: RegistrySettings) -> str:

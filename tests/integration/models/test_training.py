@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,17 +13,18 @@ import pytest
 from typer.testing import CliRunner
 
 from models import registry
+from models.calibrate import Rates
 from models.commands import app
-from models.padim import PadimSettings
+from models.features import FeatureSettings
 from models.registry import RegisteredDetector
-from models.runtime.card import CARD_FILE, GRAPH_FILE, bundle_digest, load_card
+from models.runtime.card import CARD_FILE, GRAPH_FILE, bundle_digest, load_card, save_card
 from models.runtime.decode import decode
 from models.runtime.scorer import load_scorer
-from models.train import Trained, train
+from models.train import Recipe, Trained, train
 from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
 
-SMALL = PadimSettings(input_size=64, dimensions=24)
+SMALL = Recipe(method="padim", features=FeatureSettings(input_size=64, dimensions=24))
 
 
 def write_part(path: Path, seed: int, *, scratched: bool = False) -> None:
@@ -56,7 +58,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, settings: RegistrySettings) -> Trained:
-    return train(data, "disc", settings, settings=SMALL)
+    return train(data, "disc", settings, recipe=SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +150,33 @@ def test_a_second_version_leaves_the_champion_until_it_is_promoted(
     registry.set_champion("disc", detector.version, settings)
 
 
+def test_the_way_back_is_the_champion_before(
+    trained: Trained, detector: RegisteredDetector, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    later = [registry.register_bundle(_copy(trained, settings, tmp_path / str(n)), settings) for n in range(2)]
+    for challenger in later:
+        registry.set_champion("disc", challenger.version, settings)
+        # clicking twice changes nothing
+        registry.set_champion("disc", challenger.version, settings)
+    assert registry.roll_back("disc", settings) == later[0]
+    assert registry.roll_back("disc", settings) == detector
+    assert registry.champions(settings)["disc"] == detector
+
+
+def test_without_an_earlier_champion_there_is_no_way_back(
+    trained: Trained, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"model_prefix": "other."})
+    with pytest.raises(RegistryError, match=r"other\.disc.*not found"):
+        registry.roll_back("disc", own)
+    folder = _copy(trained, settings, tmp_path)
+    card = load_card(folder)
+    save_card(replace(card, name="other.disc"), folder)
+    registry.register_bundle(folder, own, alias="champion")
+    with pytest.raises(RegistryError, match="disc has had no other champion"):
+        registry.roll_back("disc", own)
+
+
 def test_an_unknown_version_and_a_dead_server_are_named(settings: RegistrySettings, trained: Trained) -> None:
     with pytest.raises(RegistryError, match=r"version=99\) not found.*sightline detectors"):
         registry.set_champion("disc", "99", settings)
@@ -174,6 +203,26 @@ def test_the_commands_list_and_promote(
     assert f"version {detector.version} is the champion of disc" in promoted.stdout
 
 
+def test_a_version_that_is_worse_is_refused_at_the_gate(
+    data: Path, detector: RegisteredDetector, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_REGISTRY_TRACKING_URI", settings.tracking_uri)
+    # a threshold that calls a third of the good frames defective
+    hasty = replace(SMALL, rates=Rates(false_alarm=0.3, review=0.4))
+    worse = train(data, "disc", settings, recipe=hasty, alias="challenger").registered
+    assert worse
+    gate = ["--data", str(data), "--slower", "0.9"]
+    refused = CliRunner().invoke(app, ["promote", "disc", worse.version, *gate])
+    assert refused.exit_code == 1
+    assert "f1" in refused.stderr
+    assert registry.champions(settings)["disc"] == detector
+    passed = CliRunner().invoke(app, ["promote", "disc", detector.version, *gate])
+    assert passed.exit_code == 0, passed.output
+    assert "passes: AUROC 1.000" in passed.stdout
+    rows = json.loads(CliRunner().invoke(app, ["compare", "disc", "--json"]).stdout)
+    assert {row["version"]: row["aliases"] for row in rows}[worse.version] == ["challenger"]
+
+
 def test_the_train_command_says_what_came_out(
     data: Path, tmp_path: Path, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +234,7 @@ def test_the_train_command_says_what_came_out(
     assert load_card(tmp_path / "bundle").product == "disc2"
 
 
-@pytest.mark.parametrize(("name", "auroc"), [("castings", 0.75), ("cookies", 0.95)])
+@pytest.mark.parametrize(("name", "auroc"), [("castings", 0.80), ("cookies", 0.95)])
 def test_accuracy_on_real_parts(name: str, auroc: float, shared_data: Path, settings: RegistrySettings) -> None:
     found = train(shared_data / name, name, settings, register=False)
     assert found.card.metrics["image_auroc"] >= auroc

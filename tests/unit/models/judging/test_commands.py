@@ -77,7 +77,7 @@ def test_what_is_missing_is_named(bright: Path, parts: Path, tmp_path: Path) -> 
 
 def entry(version: str, *aliases: str, product: str = "cap") -> RegistryEntry:
     detector = RegisteredDetector(f"sightline.{product}", product, version, "d" * 64)
-    return RegistryEntry(detector, aliases, datetime(2026, 1, 1, tzinfo=UTC), {})
+    return RegistryEntry(detector, aliases, datetime(2026, 1, 1, tzinfo=UTC), {}, {})
 
 
 @pytest.fixture
