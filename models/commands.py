@@ -48,7 +48,8 @@ def train(
     ] = 0.025,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to train with.")] = 2,
     promote: Annotated[
-        bool, typer.Option(help="Make it the champion, which a running stream picks up by itself.")
+        bool,
+        typer.Option(help="Make it the champion, which a running stream picks up; otherwise it is the challenger."),
     ] = True,
     output: Annotated[Path | None, typer.Option(help="Keep the bundle in this folder as well.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
@@ -93,7 +94,7 @@ def train(
             settings,
             recipe=recipe,
             threads=threads,
-            alias="champion" if promote else None,
+            alias="champion" if promote else "challenger",
             output=output,
             progress=show,
         )
@@ -105,7 +106,7 @@ def train(
         return
     version = trained.registered.version if trained.registered else "-"
     typer.echo(
-        f"{card.name} version {version}{' is the champion' if promote else ''}: {card.method}, "
+        f"{card.name} version {version} is the {'champion' if promote else 'challenger'}: {card.method}, "
         f"threshold {card.threshold:.3f}, review from {card.review_threshold:.3f}, "
         f"calibrated on {card.calibration['held_out_frames']} good frames"
     )

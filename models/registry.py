@@ -260,6 +260,8 @@ def _crown(client: Any, name: str, version: str) -> None:
     if before != version:
         client.set_registered_model_tag(name, FORMER_TAG, ",".join([*_former(model), before][-_FORMER:]))
     client.set_registered_model_alias(name, CHAMPION, version)
+    if str(model.aliases.get(CHALLENGER)) == version:
+        client.delete_registered_model_alias(name, CHALLENGER)
 
 
 def _former(model: Any) -> list[str]:

@@ -172,6 +172,8 @@ def _consumer_keys(kafka: KafkaSettings, settings: IncidentSettings, group: str)
             "isolation.level": "read_committed",
             "session.timeout.ms": int(settings.session_seconds * 1000),
             "heartbeat.interval.ms": int(settings.session_seconds * 1000 / 3),
+            # a request that a restarting broker never answers must not hold the alerts for a minute
+            "socket.timeout.ms": int(_ANSWER_SECONDS * 1000),
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": _BUFFER_KB,
         }

@@ -110,7 +110,7 @@ def test_the_demo_on_photographs_ends_with_its_own_account(own_run: Path, shared
     assert frames["n"] == 100
     report = json.loads(sightline("report", "--product", "castings", "--json").stdout)
     # castings lie in any pose, which PaDiM cannot learn well: docs/detectors.md has the figures
-    assert report["overall"]["auroc"] > 0.7, report
+    assert report["overall"]["auroc"] > 0.8, report
     assert not [process for process in psutil.process_iter(["cmdline"]) if _belongs(process, own_run)]
 
 

@@ -221,6 +221,12 @@ def test_a_version_that_is_worse_is_refused_at_the_gate(
     assert "passes: AUROC 1.000" in passed.stdout
     rows = json.loads(CliRunner().invoke(app, ["compare", "disc", "--json"]).stdout)
     assert {row["version"]: row["aliases"] for row in rows}[worse.version] == ["challenger"]
+    # by hand it can still be put in charge, and is no challenger any more
+    registry.set_champion("disc", worse.version, settings)
+    assert {entry.detector.version: entry.aliases for entry in registry.entries(settings)}[worse.version] == (
+        "champion",
+    )
+    registry.roll_back("disc", settings)
 
 
 def test_the_train_command_says_what_came_out(
@@ -234,8 +240,7 @@ def test_the_train_command_says_what_came_out(
     assert load_card(tmp_path / "bundle").product == "disc2"
 
 
-@pytest.mark.parametrize(("name", "auroc"), [("castings", 0.80), ("cookies", 0.95)])
-def test_accuracy_on_real_parts(name: str, auroc: float, shared_data: Path, settings: RegistrySettings) -> None:
-    found = train(shared_data / name, name, settings, register=False)
-    assert found.card.metrics["image_auroc"] >= auroc
+def test_accuracy_on_real_parts(shared_data: Path, settings: RegistrySettings) -> None:
+    found = train(shared_data / "cookies", "cookies", settings, register=False)
+    assert found.card.metrics["image_auroc"] >= 0.95
     assert found.card.metrics["false_alarm_rate"] <= 0.07

@@ -242,4 +242,4 @@ def test_a_restarted_broker_is_found_again(tmp_path: Path) -> None:
             broker.stop()
             broker.start()
             plant.publish(shots[200:])
-            plant.wait_for(by_camera(shots))
+            plant.wait_for(by_camera(shots), seconds=180)
