@@ -13,8 +13,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
-    """A run that is ended by SIGTERM (`timeout`, CI) is torn down as after Ctrl-C: no broker stays behind."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """A run that is ended by SIGTERM (`timeout`, CI) is torn down as after Ctrl-C: no broker stays behind.
+
+    Ctrl-C itself counts again where a shell started the run in the background and so had it ignored, children included.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
