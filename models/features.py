@@ -80,7 +80,7 @@ class FeatureSettings:
 
 
 class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
-    """uint8 [N, H, W, 3] RGB to float32 [N, d, grid, grid]; frozen once `reduce` has been set."""
+    """uint8 [N, H, W, 3] RGB to float32 [N, d, grid, grid]; frozen once `fit` has set the reduction."""
 
     weight: Tensor
     bias: Tensor

@@ -5,7 +5,7 @@ Everything is computed once; folds of a calibration and the final fit take their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,10 @@ from torch import Tensor
 from models import augment
 from models.dataset import load_images
 from models.features import Features
+from models.scoring import Progress
 from models.synthetic import synthesise
 
 _BATCH = 8
-
-Progress = Callable[[str, int, int], None]
-"""Called with the step's name, what is done and what is to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ from models.dataset import Dataset, data_digest, load_images, read_dataset
 from models.detector import Detector
 from models.features import Features, FeatureSettings
 from models.judging.metrics import evaluate
-from models.learning import Material, Progress, gather
+from models.learning import Material, gather
 from models.methods import Method, choose, with_options
 from models.registry import RegisteredDetector
 from models.runtime.card import DetectorCard, load_card, save_card
-from models.runtime.scorer import Backend, Scorer, Scores, load_scorer
+from models.runtime.scorer import Backend, load_scorer
+from models.scoring import Progress, quiet, score_pictures
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
 
@@ -90,7 +91,7 @@ def train(
     detector that cannot be trusted, RegistryError when it cannot be registered.
     """
     registry.check_product(product)
-    progress = progress or _quiet
+    progress = progress or quiet
     torch.set_num_threads(threads)
     dataset = read_dataset(data)
     frames = _spread(dataset.good, MAX_FRAMES)
@@ -182,10 +183,6 @@ def prove_parity(bundle: Path, images: NDArray[np.uint8]) -> dict[Backend, float
     return differences
 
 
-def _quiet(step: str, done: int, total: int) -> None:
-    """Progress for nobody."""
-
-
 def _copies(method: Method, count: int) -> tuple[int, int]:
     """Variants and synthetic defects of each of `count` frames: one defect at least, to validate with."""
     if method.defects:
@@ -248,19 +245,9 @@ def _evaluate(bundle: Path, dataset: Dataset, threads: int, progress: Progress) 
         return
     card = load_card(bundle)
     scorer = load_scorer(bundle, threads=threads)
-    scores = _score_files(scorer, [sample.path for sample in dataset.test], progress)
+    scores = score_pictures(scorer, [sample.path for sample in dataset.test], "testing", progress)
     metrics = evaluate(dataset.test, scores, card.threshold)
     save_card(replace(card, metrics=card.metrics | metrics), bundle)
-
-
-def _score_files(scorer: Scorer, paths: Sequence[Path], progress: Progress) -> Scores:
-    card = scorer.card
-    parts = []
-    for start in range(0, len(paths), _BATCH):
-        progress("testing", start, len(paths))
-        parts.append(scorer.score(load_images(paths[start : start + _BATCH], card.input_height, card.input_width)))
-    progress("testing", len(paths), len(paths))
-    return Scores(np.concatenate([part.maps for part in parts]), np.concatenate([part.scores for part in parts]))
 
 
 def _spread(paths: Sequence[Path], most: int) -> list[Path]:

@@ -8,7 +8,6 @@ import platform
 import shlex
 import statistics
 import time
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import dataset
-from models.dataset import Sample, load_images, read_dataset
+from models.dataset import load_images, read_dataset
 from models.judging import plots
 from models.judging.judgement import Judgement, Speed
 from models.judging.metrics import by_kind, evaluate
 from models.judging.report import render
 from models.judging.thresholds import from_card
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, bundle_digest
-from models.runtime.scorer import MAX_BATCH, Backend, Scorer, Scores, load_scorer
+from models.runtime.scorer import MAX_BATCH, Backend, Scorer, load_scorer
+from models.scoring import Progress, quiet, score_pictures
 from sightline.errors import SourceError
 
 REPORT_FILE = "report.html"
@@ -33,9 +33,6 @@ _SPEED_BATCHES = (1, MAX_BATCH)
 _SPEED_CALLS = 30
 _SPEED_SECONDS = 5.0
 _WARM_UP_CALLS = 3
-
-Progress = Callable[[str, int, int], None]
-"""Called with the step's name, what is done and what is to do."""
 
 
 def judge(
@@ -51,7 +48,7 @@ def judge(
     The thresholds are the card's; `Judgement.under` cuts the same scores elsewhere. Raises SourceError when there are
     no labelled pictures or one cannot be read, DetectorError when the bundle cannot be used.
     """
-    progress = progress or _quiet
+    progress = progress or quiet
     scorer = load_scorer(bundle, backend, threads)
     card = scorer.card
     samples = read_dataset(data).test
@@ -60,7 +57,7 @@ def judge(
             f"{data} holds no labelled pictures: put good ones in {data / 'test' / dataset.GOOD}, defective ones in "
             f"{data / 'test'}/KIND, and masks, if there are any, in {data / 'ground_truth'}/KIND"
         )
-    scores = _score(scorer, samples, progress)
+    scores = score_pictures(scorer, [sample.path for sample in samples], "scoring", progress)
     thresholds = from_card(card)
     progress("metrics", 0, 1)
     metrics = evaluate(samples, scores, thresholds.threshold)
@@ -102,20 +99,6 @@ def write(judgement: Judgement, folder: Path) -> Path:
     path = folder / REPORT_FILE
     path.write_text(render(judgement, pictures), encoding="utf-8", errors="backslashreplace")
     return path
-
-
-def _quiet(step: str, done: int, total: int) -> None:
-    """Progress for nobody."""
-
-
-def _score(scorer: Scorer, samples: Sequence[Sample], progress: Progress) -> Scores:
-    card, parts = scorer.card, []
-    for start in range(0, len(samples), MAX_BATCH):
-        progress("scoring", start, len(samples))
-        paths = [sample.path for sample in samples[start : start + MAX_BATCH]]
-        parts.append(scorer.score(load_images(paths, card.input_height, card.input_width)))
-    progress("scoring", len(samples), len(samples))
-    return Scores(np.concatenate([part.maps for part in parts]), np.concatenate([part.scores for part in parts]))
 
 
 def _speeds(scorer: Scorer, images: NDArray[np.uint8], progress: Progress) -> tuple[Speed, ...]:
