@@ -14,11 +14,8 @@ from numpy.typing import NDArray
 
 from models.runtime.decode import decode
 from sightline.errors import FrameError, SourceError
-
-MIN_GOOD = 10
-"""Fewest good frames to learn from; with fewer a threshold would be a guess."""
-
-GOOD = "good"
+from sightline.trainingset import GOOD as GOOD
+from sightline.trainingset import MIN_GOOD as MIN_GOOD
 
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 _JPEG_MAGIC = b"\xff\xd8\xff"
