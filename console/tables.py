@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TABLE_NAMES = ("inspections", "alerts", "operator_actions", "camera_events", "dead_letters", "frame_archive")
 """What `streaming.history` writes; other tables beside them in a local folder are found by themselves."""
 
+GOLD_NAMES = ("gold_drift",)
+"""What is computed from them; `sightline drift` writes it."""
+
 _MEMORY = "2GB"
 _SPILL = "20GB"
 
@@ -127,7 +130,7 @@ def _dataset(name: str, table: DeltaTable) -> Any:
 
 def _candidates(settings: TableSettings) -> list[str]:
     if urlsplit(settings.root).scheme:
-        return list(TABLE_NAMES)
+        return [*TABLE_NAMES, *GOLD_NAMES]
     folders = Path(settings.root)
     others = sorted(log.parent.name for log in folders.glob("*/_delta_log") if log.parent.name.isidentifier())
     return list(dict.fromkeys((*TABLE_NAMES, *others)))

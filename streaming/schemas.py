@@ -232,3 +232,33 @@ ARCHIVED_FRAME = StructType(
         column("jpeg", BYTES, "The frame as the camera sent it"),
     ]
 )
+
+DRIFT = StructType(
+    [
+        column("camera", TEXT, "Camera that is watched"),
+        PRODUCT,
+        column("detector_version", TEXT, "Version of the detector that judged; another one has another reference"),
+        column("detector_digest", TEXT, "SHA-256 of its bundle, in hex"),
+        column("window_start", TIME, "Begin of the time that is compared (UTC)"),
+        column("window_end", TIME, "End of it, excluded; a window that has not ended is computed anew until it has"),
+        column("measure", TEXT, "What is compared: score, blur, exposure, embedding"),
+        column("statistic", TEXT, "By which figure: psi, wasserstein, mahalanobis"),
+        column("frames", COUNT, "Frames in the window: all inspected ones, of embedding the archived ones in use"),
+        column("reference_frames", COUNT, "Frames that they are compared with"),
+        column("reference_start", TIME, "First frame of the reference (UTC)"),
+        column("reference_end", TIME, "End of the reference, excluded"),
+        column("mean", REAL, "Mean of the measure in the window; NULL for embedding", optional=True),
+        column("reference_mean", REAL, "Mean of the measure in the reference; NULL for embedding", optional=True),
+        column("value", REAL, "The figure; NULL where there are too few frames or nothing varies", optional=True),
+        column("watch", REAL, "Limit from which the status is watch"),
+        column("act", REAL, "Limit from which the status is drift"),
+        column(
+            "chance",
+            REAL,
+            "What one in a hundred windows of this size shows where nothing changed; no smaller value counts",
+            optional=True,
+        ),
+        column("status", TEXT, "What it comes to: ok, watch, drift, too few, no spread"),
+        column("computed_at", TIME, "When this row was computed (UTC)"),
+    ]
+)

@@ -91,6 +91,20 @@ TABLES: dict[str, Table] = {
     )
 }
 
+GOLD: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            name="gold_drift",
+            comment="How far scores, picture quality and embeddings are from their reference, by camera and window",
+            contract=schemas.DRIFT,
+            key=("camera", "product", "detector_digest", "measure", "statistic", "window_start", "window_end"),
+            event_time="window_start",
+        ),
+    )
+}
+"""Tables that are computed from the others, not moved from a topic."""
+
 PROPERTIES = {
     # DuckDB and delta-rs read these tables without Spark
     "delta.enableDeletionVectors": "false",
@@ -134,7 +148,7 @@ class DocumentedColumn:
 
 def documented_columns() -> Iterator[DocumentedColumn]:
     """Every column of every table, nested ones included, in the order of the tables."""
-    for table in TABLES.values():
+    for table in (*TABLES.values(), *GOLD.values()):
         for field in table.schema.fields:
             yield from _documented(table.name, "", field)
 

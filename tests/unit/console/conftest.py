@@ -17,7 +17,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from sightline.codec import digest_id
 from sightline.contracts import Alert, CameraEvent, DeadLetter, Inspection, OperatorAction
 from sightline.settings import TableSettings
-from streaming.tables import TABLES
+from streaming.tables import GOLD, TABLES
 
 TABLE_OF = {
     Inspection: "inspections",
@@ -63,13 +63,14 @@ class HistoryWriter:
 
     def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
         # without a session there is no time zone to ask
-        schema = to_arrow_schema(TABLES[name].schema, timezone="UTC")
+        table = (TABLES | GOLD)[name]
+        schema = to_arrow_schema(table.schema, timezone="UTC")
         write_deltalake(
             self.settings.path(name),
             pa.Table.from_pylist(rows, schema=schema),
             mode="append",
             partition_by=["day"],
-            description=TABLES[name].comment,
+            description=table.comment,
         )
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from console.answers import ask
-from console.tables import TABLE_NAMES, open_history
+from console.tables import GOLD_NAMES, TABLE_NAMES, open_history
 from console.views import VIEWS
 from sightline import samples
 from sightline.contracts import CameraEventKind, DropReason, Verdict
-from streaming.tables import TABLES, documented_columns
+from streaming.tables import GOLD, TABLES, documented_columns
 
 DOC = Path(__file__).parents[3] / "docs" / "tables.md"
 MARKER = "<!-- generated from here on"
@@ -31,7 +31,7 @@ def generated() -> str:
         "| --- | --- |",
     ]
     lines += [f"| `{view.name}` | {view.comment} |" for view in VIEWS]
-    for table in TABLES.values():
+    for table in (*TABLES.values(), *GOLD.values()):
         key = ", ".join(f"`{name}`" for name in table.key)
         lines += ["", f"## {table.name}", f"{table.comment}. No two rows have the same {key}.", ""]
         lines += [f"Partition: `day`, the UTC date of `{table.event_time}`.", ""]
@@ -57,6 +57,7 @@ def test_every_column_has_a_meaning() -> None:
 
 def test_the_console_knows_every_table_that_history_writes() -> None:
     assert set(TABLE_NAMES) == set(TABLES)
+    assert set(GOLD_NAMES) == set(GOLD)
 
 
 @pytest.mark.parametrize("sql", [*QUESTIONS, *(f"FROM {view.name}" for view in VIEWS)])
@@ -74,6 +75,7 @@ def test_questions_have_answers(history, sql: str) -> None:
         samples.camera_event(first=2, last=2, reason=DropReason.QUEUE_FULL),
         samples.camera_event(kind=CameraEventKind.STOPPED, next_sequence=5),
     )
+    history.rows("gold_drift", [{"camera": "cam-1", "status": "drift", "value": 0.4, "act": 0.25}])
     # the sample events are of the past; the page asks for today
     sql = sql.replace("current_date", "DATE '2026-03-02'")
     assert ask(open_history(history.settings), sql).first(10).num_rows > 0
