@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from duckdb import DuckDBPyConnection
 
-TABLE_NAMES = ("inspections", "alerts", "operator_actions", "camera_events", "dead_letters", "frame_archive")
+TABLE_NAMES = (
+    "inspections",
+    "shadow_inspections",
+    "alerts",
+    "operator_actions",
+    "camera_events",
+    "dead_letters",
+    "frame_archive",
+)
 """What `streaming.history` writes; other tables beside them in a local folder are found by themselves."""
 
 GOLD_NAMES = ("gold_drift",)

@@ -26,7 +26,7 @@ Hours = Annotated[int, Field(ge=1)]
 class TopicSettings(Section):
     """How long the topics remember. Sizes are for each partition; whichever bound comes first wins.
 
-    With two partitions the defaults let frames, archive and dead letters take at most 10.5 GiB of disk, events 2 GiB.
+    With two partitions the defaults let frames, archive and dead letters take at most 10.5 GiB of disk, events 2.5 GiB.
     """
 
     section: ClassVar[str] = "topics"
@@ -41,7 +41,7 @@ class TopicSettings(Section):
     dead_letter_hours: Hours = 24 * 7
     dead_letter_mb: Mebibytes = 256
     events_hours: Hours = 24 * 30
-    """Inspections, alerts, operators' actions and camera events: small, and worth replaying into a new consumer."""
+    """Inspections, also by challengers, alerts, operators' actions and camera events: small, and worth replaying."""
     events_mb: Mebibytes = 256
 
 
@@ -89,6 +89,7 @@ def plan(kafka: KafkaSettings, kept: TopicSettings) -> list[TopicPlan]:
         _plan(names.dead_letters, count, kafka, _kept(kept.dead_letter_hours, kept.dead_letter_mb)),
         _plan(names.archive, count, kafka, _kept(kept.archive_hours, kept.archive_mb)),
         _plan(names.inspections, count, kafka, events, broker_time),
+        _plan(names.shadow, count, kafka, events),
         # the newest state of each alert survives compaction; an old alert goes with retention
         _plan(names.alerts, count, kafka, events | _compacted("compact,delete")),
         # one record per camera is the whole truth of the fold: never deleted by age

@@ -24,16 +24,18 @@ from sightline.contracts import (
     Inspection,
     OperatorAction,
     Reason,
+    ShadowInspection,
     SourceOffset,
 )
 from sightline.errors import FrameError, SightlineError
 
-E = TypeVar("E", Inspection, Alert, OperatorAction, CameraEvent)
+E = TypeVar("E", Inspection, ShadowInspection, Alert, OperatorAction, CameraEvent)
 Headers = list[tuple[str, bytes]]
 
 FRAME_TYPE = f"io.sightline.frame.v{SCHEMA_VERSION}"
 EVENT_TYPES: Mapping[type[Event], str] = {
     Inspection: f"io.sightline.inspection.v{SCHEMA_VERSION}",
+    ShadowInspection: f"io.sightline.shadow-inspection.v{SCHEMA_VERSION}",
     Alert: f"io.sightline.alert.v{SCHEMA_VERSION}",
     OperatorAction: f"io.sightline.operator-action.v{SCHEMA_VERSION}",
     CameraEvent: f"io.sightline.camera-event.v{SCHEMA_VERSION}",

@@ -181,6 +181,34 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowInspection:
+    """What the challenger says of a frame that the champion has judged; nothing follows from it.
+
+    `inspection_id` is made as that of an Inspection, of the challenger's version. `milliseconds` is the frame's share
+    of the time that the challenger took for its batch. Where the challenger failed, `error` says how, and score and
+    verdict are None.
+    """
+
+    inspection_id: str
+    line: str
+    camera: str
+    sequence: int
+    captured_at: datetime
+    product: str
+    threshold: float
+    detector: DetectorRef
+    scored_at: datetime
+    milliseconds: float
+    score: float | None = None
+    verdict: Verdict | None = None
+    regions: tuple[Region, ...] = ()
+    label: str | None = None
+    thumbnail: bytes | None = None
+    error: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """One incident on one camera, from its first defect to its close; `revision` grows with each change."""
 
@@ -260,4 +288,4 @@ class CameraEvent:
     schema_version: int = SCHEMA_VERSION
 
 
-Event = Inspection | Alert | OperatorAction | CameraEvent
+Event = Inspection | ShadowInspection | Alert | OperatorAction | CameraEvent

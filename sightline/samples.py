@@ -23,6 +23,7 @@ from sightline.contracts import (
     Reason,
     Region,
     Severity,
+    ShadowInspection,
     SourceOffset,
     Timings,
     Verdict,
@@ -33,6 +34,7 @@ START = datetime(2026, 3, 2, 6, 30, tzinfo=UTC)
 
 DETECTOR = DetectorRef(name="sightline.bottle_cap", version="3", digest="5f" * 32)
 THRESHOLD = 0.62
+CHALLENGER = DetectorRef(name="sightline.bottle_cap", version="4", digest="7a" * 32)
 
 # a grey picture of one pixel
 JPEG = b64decode(
@@ -96,6 +98,38 @@ def inspection(
         regions=regions,
         label=label,
         thumbnail=JPEG if verdict is Verdict.DEFECT else None,
+    )
+
+
+def shadow_inspection(
+    camera: str = "cam-1",
+    sequence: int = 0,
+    *,
+    score: float | None = 0.21,
+    verdict: Verdict | None = Verdict.OK,
+    label: str | None = None,
+    error: str | None = None,
+) -> ShadowInspection:
+    """What the challenger says of `frame(camera, sequence)`; with `error`, neither score nor verdict."""
+    seen = frame(camera, sequence)
+    found = verdict is Verdict.DEFECT and score is not None and error is None
+    return ShadowInspection(
+        inspection_id=digest_id(camera, sequence, seen.captured_at, CHALLENGER.version),
+        line=seen.line,
+        camera=camera,
+        sequence=sequence,
+        captured_at=seen.captured_at,
+        product=seen.product,
+        threshold=0.55,
+        detector=CHALLENGER,
+        scored_at=seen.captured_at + timedelta(milliseconds=171),
+        milliseconds=11.5,
+        score=None if error else score,
+        verdict=None if error else verdict,
+        regions=(Region(x=208, y=94, width=60, height=34, peak=score),) if found and score is not None else (),
+        label=label,
+        thumbnail=JPEG if found else None,
+        error=error,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from sightline import codec, contracts, samples
-from sightline.contracts import SCHEMA_VERSION, Alert, CameraEvent, Event, Inspection, OperatorAction
+from sightline.contracts import SCHEMA_VERSION, Alert, CameraEvent, Event, Inspection, OperatorAction, ShadowInspection
 from sightline.settings import Topics
 
 Schema = dict[str, Any]
@@ -26,6 +26,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: Schema = {"type": "string"}
 _EXAMPLES: Mapping[str, Event] = {
     "inspection": samples.inspection(verdict=contracts.Verdict.DEFECT, score=0.81),
+    "shadow-inspection": samples.shadow_inspection(verdict=contracts.Verdict.DEFECT, score=0.77),
     "alert": samples.alert(),
     "operator-action": samples.operator_action(),
     "camera-event": samples.camera_event(first=96, last=127, reason=contracts.DropReason.QUEUE_FULL),
@@ -138,6 +139,9 @@ def asyncapi() -> Schema:
         "deadLetters": _channel(topics.dead_letters, "deadLetter", "Records that could not be judged, untouched"),
         "archive": _channel(topics.archive, "archivedFrame", "Frames kept by policy: every defect and review"),
         "inspections": _channel(topics.inspections, "inspection", "A verdict for every frame, at least once"),
+        "shadowInspections": _channel(
+            topics.shadow, "shadowInspection", "What challengers say of frames; nothing follows from it"
+        ),
         "alerts": _channel(topics.alerts, "alert", "Incidents; read committed records only. Compacted by alert_id"),
         "operatorActions": _channel(topics.operator_actions, "operatorAction", "What people said about alerts"),
         "cameraEvents": _channel(
@@ -149,6 +153,7 @@ def asyncapi() -> Schema:
         "deadLetter": _message("Dead letter", "application/octet-stream", camera, None, "dead-letter-headers"),
         "archivedFrame": _message("Archived frame", "image/jpeg", camera, None, "archived-frame-headers"),
         "inspection": _message("Inspection", "application/json", camera, Inspection),
+        "shadowInspection": _message("Shadow inspection", "application/json", camera, ShadowInspection),
         "alert": _message("Alert", "application/json", alert, Alert),
         "operatorAction": _message("Operator's action", "application/json", "The alert's alert_id", OperatorAction),
         "cameraEvent": _message("Camera event", "application/json", camera, CameraEvent),

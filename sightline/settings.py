@@ -166,6 +166,7 @@ class Topics:
         self.dead_letters = prefix + "frames.dead-letter"
         self.archive = prefix + "frames.archive"
         self.inspections = prefix + "inspections"
+        self.shadow = prefix + "inspections.shadow"
         self.alerts = prefix + "alerts"
         self.alert_state = prefix + "alerts.state"
         self.operator_actions = prefix + "operator-actions"

@@ -57,8 +57,8 @@ def history(
 ) -> None:
     """Keep the history: move every topic into its Delta table, each record once.
 
-    Tables: inspections, alerts, operator_actions, camera_events, dead_letters, frame_archive. New rows appear every 10
-    seconds (`[history] trigger_seconds`); look at them with `sightline query`.
+    Tables: inspections, shadow_inspections, alerts, operator_actions, camera_events, dead_letters, frame_archive. New
+    rows appear every 10 seconds (`[history] trigger_seconds`); look at them with `sightline query`.
 
     Runs until Ctrl-C or SIGTERM, and finishes the batch that it is writing. While the table store is away it tries
     again, and loses nothing.

@@ -57,6 +57,8 @@ class HistorySettings(Section):
     """Bound of one batch of pictures or dead letters, which carry frames of up to 10 MB."""
     archive_days: Annotated[int, Field(ge=1)] = 30
     """Days that a picture stays in frame_archive; its file goes up to a week later."""
+    shadow_days: Annotated[int, Field(ge=1)] = 90
+    """Days that a challenger's verdict stays in shadow_inspections."""
     checkpoints: str = Field(default_factory=lambda: str((run_folder() / "checkpoints" / "history").absolute()))
     """Where the queries note how far they are; on a cluster, a path that survives the driver."""
 
@@ -158,7 +160,8 @@ def start(
     create_table(spark, table, tables)
     pictures = table.name in ("frame_archive", "dead_letters")
     limit = settings.max_frames_per_trigger if pictures else settings.max_records_per_trigger
-    writer = TableWriter(table, tables, settings.archive_days if table.name == "frame_archive" else None)
+    keep_days = {"frame_archive": settings.archive_days, "shadow_inspections": settings.shadow_days}
+    writer = TableWriter(table, tables, keep_days.get(table.name))
     records = (
         spark.readStream.format("kafka")
         .options(**kafka.spark(), **_SOURCE)
@@ -181,6 +184,7 @@ def topic_of(table: Table, topics: Topics) -> str:
     """The topic that fills the table."""
     return {
         "inspections": topics.inspections,
+        "shadow_inspections": topics.shadow,
         "alerts": topics.alerts,
         "operator_actions": topics.operator_actions,
         "camera_events": topics.camera_events,

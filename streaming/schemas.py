@@ -147,6 +147,28 @@ INSPECTION = StructType(
     ]
 )
 
+SHADOW_INSPECTION = StructType(
+    [
+        column("inspection_id", TEXT, "Digest of camera, sequence, captured_at and the challenger's version"),
+        LINE,
+        CAMERA,
+        SEQUENCE,
+        CAPTURED_AT,
+        PRODUCT,
+        column("threshold", REAL, "Score from which the challenger says defect"),
+        column("detector", DETECTOR, "The challenger"),
+        column("scored_at", TIME, "When the challenger was done (UTC)"),
+        column("milliseconds", REAL, "Time that the challenger took, the frame's share of its batch"),
+        column("score", REAL, "Its score, in its own unit; NULL where it failed", optional=True),
+        column("verdict", TEXT, f"What it would have said: {_one_of(Verdict)}; NULL where it failed", optional=True),
+        column("regions", REGIONS, "Boxes around the areas that it finds anomalous; empty when it says ok"),
+        LABEL,
+        column("thumbnail", BYTES, "JPEG of the frame under its heat map, where it says defect", optional=True),
+        column("error", TEXT, "How it failed on this frame", optional=True),
+        VERSION,
+    ]
+)
+
 ALERT = StructType(
     [
         column("alert_id", TEXT, "Digest of the camera and the first defect; one per incident"),

@@ -51,6 +51,13 @@ TABLES: dict[str, Table] = {
             event_time="captured_at",
         ),
         Table(
+            name="shadow_inspections",
+            comment="What challengers said of frames beside the champion, one row a frame; nothing follows from it",
+            contract=schemas.SHADOW_INSPECTION,
+            key=("camera", "sequence", "captured_at"),
+            event_time="captured_at",
+        ),
+        Table(
             name="alerts",
             comment="One row per incident, as of its last revision",
             contract=schemas.ALERT,

@@ -15,12 +15,13 @@ from deltalake import write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from sightline.codec import digest_id
-from sightline.contracts import Alert, CameraEvent, DeadLetter, Inspection, OperatorAction
+from sightline.contracts import Alert, CameraEvent, DeadLetter, Inspection, OperatorAction, ShadowInspection
 from sightline.settings import TableSettings
 from streaming.tables import GOLD, TABLES
 
 TABLE_OF = {
     Inspection: "inspections",
+    ShadowInspection: "shadow_inspections",
     Alert: "alerts",
     OperatorAction: "operator_actions",
     CameraEvent: "camera_events",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline import codec, samples
-from sightline.contracts import Alert, CameraEvent, Frame, Inspection, OperatorAction, Reason
+from sightline.contracts import Alert, CameraEvent, Frame, Inspection, OperatorAction, Reason, ShadowInspection, Verdict
 from sightline.errors import FrameError, SightlineError
 
 names = st.text(min_size=1, max_size=codec.MAX_NAME).filter(str.isprintable)
@@ -42,7 +42,15 @@ def test_a_frame_survives_the_way_through_kafka(frame: Frame) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [samples.inspection(), samples.alert(), samples.operator_action(), samples.camera_event(first=1, last=2)]
+    "event",
+    [
+        samples.inspection(),
+        samples.shadow_inspection(verdict=Verdict.DEFECT),
+        samples.shadow_inspection(error="it failed"),
+        samples.alert(),
+        samples.operator_action(),
+        samples.camera_event(first=1, last=2),
+    ],
 )
 def test_an_event_survives_the_way_through_kafka(event) -> None:
     assert codec.decode(type(event), codec.encode(event)) == event
@@ -54,7 +62,7 @@ def test_scores_and_pictures_are_kept_to_the_bit(score: float, thumbnail: bytes 
     assert codec.decode(Inspection, codec.encode(inspection)) == inspection
 
 
-@pytest.mark.parametrize("kind", [Inspection, Alert, OperatorAction, CameraEvent])
+@pytest.mark.parametrize("kind", [Inspection, ShadowInspection, Alert, OperatorAction, CameraEvent])
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"camera": 7}'])
 def test_what_is_no_event_is_refused_by_its_contract(kind, data: bytes) -> None:
     with pytest.raises(SightlineError, match=kind.__name__):

@@ -15,6 +15,10 @@ from sightline.contracts import CameraEventKind, DropReason, Verdict
 DOCS = Path(__file__).parents[3] / "docs"
 EVENTS = {
     "inspection": [samples.inspection(), samples.inspection(score=0.9, verdict=Verdict.DEFECT, label="dent")],
+    "shadow-inspection": [
+        samples.shadow_inspection(score=0.9, verdict=Verdict.DEFECT, label="dent"),
+        samples.shadow_inspection(error="scores that are not finite"),
+    ],
     "alert": [samples.alert(), samples.alert(revision=3)],
     "operator-action": [samples.operator_action()],
     "camera-event": [

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from pyspark.sql import types as spark
 
-from sightline.contracts import Alert, CameraEvent, DeadLetter, Frame, Inspection, OperatorAction
+from sightline.contracts import Alert, CameraEvent, DeadLetter, Frame, Inspection, OperatorAction, ShadowInspection
 from streaming import schemas
 from streaming.tables import GOLD, TABLES, documented_columns
 
@@ -65,6 +65,7 @@ def shape(kind: spark.DataType) -> Any:
     ("schema", "contract"),
     [
         (schemas.INSPECTION, Inspection),
+        (schemas.SHADOW_INSPECTION, ShadowInspection),
         (schemas.ALERT, Alert),
         (schemas.OPERATOR_ACTION, OperatorAction),
         (schemas.CAMERA_EVENT, CameraEvent),
