@@ -1,12 +1,13 @@
-"""What every detector graph looks like from outside, whatever runtime runs it.
+"""What every graph looks like from outside, whatever runtime runs it.
 
-Input `images`: uint8 [N, H, W, 3], RGB. Outputs `anomaly_map`: float32 [N, rows, cols] and `score`: float32 [N].
-Scaling, normalisation and layout are inside the graph; N is free.
+Input `images`: uint8 [N, H, W, 3], RGB. A detector's outputs are `anomaly_map`: float32 [N, rows, cols] and `score`:
+float32 [N]. Scaling, normalisation and layout are inside the graph; N is free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,35 @@ MAP = "anomaly_map"
 SCORE = "score"
 
 Images = NDArray[np.uint8]
-Run = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""One call of a runtime: images to (anomaly maps, scores)."""
+Run = Callable[[Images], Sequence[NDArray[np.float32]]]
+"""One call of a runtime: images to the outputs, in the order of the graph's contract."""
 
 Ports = Mapping[str, tuple[str, Sequence[int | None]]]
 """Name to (dtype, shape) of a graph's inputs or outputs; None is a free dimension."""
 
 
-def check_ports(path: Path, card: DetectorCard, inputs: Ports, outputs: Ports) -> None:
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The ports that a card promises of its graph; a call gives the outputs in their order here."""
+
+    inputs: Ports
+    outputs: Ports
+
+    @classmethod
+    def of_images(cls, height: int, width: int, outputs: Ports) -> Contract:
+        """A graph that takes `images` of this size."""
+        return cls({INPUT: ("uint8", (None, height, width, 3))}, outputs)
+
+
+def detector_contract(card: DetectorCard) -> Contract:
+    """What a detector's graph must look like."""
+    outputs: Ports = {MAP: ("float32", (None, card.map_rows, card.map_cols)), SCORE: ("float32", (None,))}
+    return Contract.of_images(card.input_height, card.input_width, outputs)
+
+
+def check_ports(path: Path, contract: Contract, inputs: Ports, outputs: Ports) -> None:
     """Raise DetectorError unless the graph's ports are those of the contract, in the sizes on the card."""
-    expected_inputs: Ports = {INPUT: ("uint8", (None, card.input_height, card.input_width, 3))}
-    expected_outputs: Ports = {
-        MAP: ("float32", (None, card.map_rows, card.map_cols)),
-        SCORE: ("float32", (None,)),
-    }
-    for kind, found, expected in (("input", inputs, expected_inputs), ("output", outputs, expected_outputs)):
+    for kind, found, expected in (("input", inputs, contract.inputs), ("output", outputs, contract.outputs)):
         if not _agrees(found, expected):
             raise DetectorError(
                 f"{path}: {kind}s are {_text(found)}, the card asks for {_text(expected)}; "

@@ -1,4 +1,4 @@
-"""Detector graphs on ONNX Runtime's CPU provider."""
+"""Graphs on ONNX Runtime's CPU provider."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from models.runtime.card import DetectorCard
-from models.runtime.graph import INPUT, MAP, SCORE, Images, Ports, Run, check_ports
+from models.runtime.graph import INPUT, Contract, Images, Ports, Run, check_ports
 from sightline.errors import DetectorError
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 _ERRORS_ONLY = 3
 
 
-def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
-    """Open the ONNX file for `threads` threads; raises DetectorError when it does not fit the card."""
+def open_graph(path: Path, contract: Contract, threads: int) -> Run:
+    """Open the ONNX file for `threads` threads; raises DetectorError when it does not fit its contract."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -29,11 +28,13 @@ def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own without a common base but Exception
         raise DetectorError(f"{path} is not a graph that ONNX Runtime reads: {error}; export it again") from error
-    check_ports(path, card, _ports(session.get_inputs()), _ports(session.get_outputs()))
+    check_ports(path, contract, _ports(session.get_inputs()), _ports(session.get_outputs()))
 
-    def run(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        maps, scores = session.run([MAP, SCORE], {INPUT: images})
-        return maps, scores
+    names = list(contract.outputs)
+
+    def run(images: Images) -> list[NDArray[np.float32]]:
+        found: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
+        return found
 
     return run
 

@@ -1,4 +1,4 @@
-"""Detector graphs on OpenVINO's CPU plugin."""
+"""Graphs on OpenVINO's CPU plugin."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from models.runtime.card import DetectorCard
-from models.runtime.graph import INPUT, MAP, SCORE, Images, Ports, Run, check_ports
+from models.runtime.graph import INPUT, Contract, Images, Ports, Run, check_ports
 from sightline.errors import DetectorError
 
 _DTYPES = {"u8": "uint8", "f32": "float32"}
 
 
-def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
-    """Compile the ONNX file for `threads` threads; raises DetectorError when it does not fit the card."""
+def open_graph(path: Path, contract: Contract, threads: int) -> Run:
+    """Compile the ONNX file for `threads` threads; raises DetectorError when it does not fit its contract."""
     core = ov.Core()
     try:
         model = core.read_model(path)
     except RuntimeError as error:
         raise DetectorError(f"{path} is not a graph that OpenVINO reads: {error}; export it again") from error
-    check_ports(path, card, _ports(model.inputs), _ports(model.outputs))
+    check_ports(path, contract, _ports(model.inputs), _ports(model.outputs))
     compiled = core.compile_model(
         model,
         "CPU",
@@ -39,9 +38,9 @@ def open_graph(path: Path, card: DetectorCard, threads: int) -> Run:
     )
     request = compiled.create_infer_request()
 
-    def run(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(images: Images) -> list[NDArray[np.float32]]:
         results = request.infer({INPUT: images}, share_inputs=True, share_outputs=True)
-        return results[MAP], results[SCORE]
+        return [results[name] for name in contract.outputs]
 
     return run
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, load_card
-from models.runtime.graph import Run
+from models.runtime.graph import Run, detector_contract
 from sightline.errors import DetectorError
 
 Backend = Literal["openvino", "onnxruntime", "torch"]
@@ -100,11 +100,11 @@ def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int) -> R
         case "openvino":
             from models.runtime import openvino_graph
 
-            return openvino_graph.open_graph(folder / GRAPH_FILE, card, threads)
+            return openvino_graph.open_graph(folder / GRAPH_FILE, detector_contract(card), threads)
         case "onnxruntime":
             from models.runtime import onnxruntime_graph
 
-            return onnxruntime_graph.open_graph(folder / GRAPH_FILE, card, threads)
+            return onnxruntime_graph.open_graph(folder / GRAPH_FILE, detector_contract(card), threads)
         case "torch":
             from models.runtime import torch_graph
 
