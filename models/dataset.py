@@ -17,7 +17,7 @@ from sightline.errors import FrameError, SourceError
 from sightline.trainingset import GOOD as GOOD
 from sightline.trainingset import MIN_GOOD as MIN_GOOD
 
-_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _CAMERA_QUALITY = 90
 """JPEG quality at which other formats are encoded first, so that training sees what the stream will see."""
@@ -54,7 +54,7 @@ def read_dataset(root: Path) -> Dataset:
     good = _pictures(folder)
     if len(good) < MIN_GOOD:
         raise SourceError(
-            f"{folder} holds {len(good)} pictures ({', '.join(sorted(_SUFFIXES))}), at least {MIN_GOOD} good ones are "
+            f"{folder} holds {len(good)} pictures ({', '.join(sorted(SUFFIXES))}), at least {MIN_GOOD} good ones are "
             "needed; add more, or name a folder with train/good in it"
         )
     return Dataset(root, good, _tests(root) if layout else ())
@@ -96,7 +96,7 @@ def _pictures(folder: Path) -> tuple[Path, ...]:
         sorted(
             path
             for path in folder.iterdir()
-            if path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+            if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         )
     )
 
