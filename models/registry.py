@@ -12,11 +12,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.runtime.card import bundle_digest, load_card, save_card
@@ -84,34 +85,70 @@ def log_and_register(
     leaves the champion as it was. Raises RegistryError when the registry cannot be reached or refuses.
     """
     card = load_card(folder)
-    check_product(card.product)
+
+    def sign(run_id: str) -> str:
+        save_card(replace(card, run_id=run_id), folder)
+        return bundle_digest(folder)
+
+    return register_version(
+        folder,
+        settings,
+        name=card.name,
+        product=card.product,
+        sign=sign,
+        metrics={"threshold": card.threshold, **metrics},
+        params=params,
+        alias=alias,
+    )
+
+
+def register_version(
+    folder: Path,
+    settings: RegistrySettings,
+    *,
+    name: str,
+    product: str,
+    sign: Callable[[str], str],
+    metrics: Mapping[str, float],
+    params: Mapping[str, Any],
+    alias: str | None,
+    history: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> RegisteredDetector:
+    """Log the files of `folder`, whatever kind of model they are, as a run, and register them as a version of `name`.
+
+    `sign` gets the run's id and returns the digest under which the files are fetched; `history` is metric to its value
+    at each step. Raises RegistryError when the registry cannot be reached or refuses.
+    """
+    check_product(product)
     with _client(settings) as client:
-        run = client.create_run(_experiment(client, settings), run_name=card.name)
+        run = client.create_run(_experiment(client, settings), run_name=name)
         run_id = run.info.run_id
         try:
-            save_card(replace(card, run_id=run_id), folder)
-            digest = bundle_digest(folder)
+            digest = sign(run_id)
             for key, value in params.items():
                 client.log_param(run_id, key, value)
-            for key, value in {"threshold": card.threshold, **metrics}.items():
+            for key, value in metrics.items():
                 client.log_metric(run_id, key, value)
+            for key, values in history.items():
+                for step, value in enumerate(values):
+                    client.log_metric(run_id, key, value, step=step)
             client.log_artifacts(run_id, str(folder), _ARTIFACTS)
-            _ensure_model(client, card.name, card.product)
+            _ensure_model(client, name, product)
             version = client.create_model_version(
-                card.name,
+                name,
                 source=f"{run.info.artifact_uri}/{_ARTIFACTS}",
                 run_id=run_id,
-                tags={DIGEST_TAG: digest, PRODUCT_TAG: card.product},
+                tags={DIGEST_TAG: digest, PRODUCT_TAG: product},
             )
         except BaseException:
             client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id)
         if alias == CHAMPION:
-            _crown(client, card.name, str(version.version))
+            _crown(client, name, str(version.version))
         elif alias:
-            client.set_registered_model_alias(card.name, alias, version.version)
-    return RegisteredDetector(card.name, card.product, str(version.version), digest)
+            client.set_registered_model_alias(name, alias, version.version)
+    return RegisteredDetector(name, product, str(version.version), digest)
 
 
 def register_bundle(folder: Path, settings: RegistrySettings, *, alias: str | None = None) -> RegisteredDetector:
@@ -180,13 +217,19 @@ def roll_back(product: str, settings: RegistrySettings) -> RegisteredDetector:
     return detector
 
 
-def fetch(detector: RegisteredDetector, folder: Path, settings: RegistrySettings) -> Path:
+def fetch(
+    detector: RegisteredDetector,
+    folder: Path,
+    settings: RegistrySettings,
+    *,
+    digest_of: Callable[[Path], str] = bundle_digest,
+) -> Path:
     """The bundle of `detector` at `folder`, downloaded and verified, or as it lies there already.
 
     `folder` appears complete or not at all. Raises DetectorError when the files do not hash to the registered digest
-    (they are removed), RegistryError when they cannot be had.
+    (they are removed), RegistryError when they cannot be had. `digest_of` is for bundles other than detectors'.
     """
-    if _holds(folder, detector):
+    if _holds(folder, detector, digest_of):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
@@ -195,7 +238,7 @@ def fetch(detector: RegisteredDetector, folder: Path, settings: RegistrySettings
 
             uri = client.get_model_version_download_uri(detector.name, detector.version)
             bundle = Path(download_artifacts(uri, dst_path=temporary, tracking_uri=settings.tracking_uri))
-        found = bundle_digest(bundle)
+        found = digest_of(bundle)
         if found != detector.digest:
             raise DetectorError(
                 f"{detector.name} version {detector.version} hashes to {found[:12]}…, registered was "
@@ -207,9 +250,9 @@ def fetch(detector: RegisteredDetector, folder: Path, settings: RegistrySettings
     return folder
 
 
-def _holds(folder: Path, detector: RegisteredDetector) -> bool:
+def _holds(folder: Path, detector: RegisteredDetector, digest_of: Callable[[Path], str]) -> bool:
     try:
-        return bundle_digest(folder) == detector.digest
+        return digest_of(folder) == detector.digest
     except DetectorError:  # absent or incomplete: it will be fetched
         return False
 
