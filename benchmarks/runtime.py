@@ -27,7 +27,7 @@ from rich.table import Table
 
 from models.runtime.card import load_card
 from models.runtime.decode import decode
-from models.runtime.scorer import Backend, load_scorer
+from models.runtime.scorer import CPU_BACKENDS, Backend, load_scorer
 
 BATCHES = (1, 4, 16, 64)
 ROUNDS = 5
@@ -94,7 +94,7 @@ def _rate(call: Callable[[], object], frames: int, seconds: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path, help="folder of a detector bundle")
-    parser.add_argument("--backends", nargs="+", choices=get_args(Backend), default=get_args(Backend))
+    parser.add_argument("--backends", nargs="+", choices=get_args(Backend), default=CPU_BACKENDS)
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
     parser.add_argument("--processes", nargs="+", type=int, default=sorted({1, os.cpu_count() or 1}))
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one round")

@@ -21,7 +21,7 @@ from sightline.errors import DetectorError
 BACKBONE = "/features/backbone/"
 """Beginning of the names of the backbone's nodes: the exporter names a node after its module."""
 
-QUANTISED = "QuantizeLinear"
+QUANTISED = ("QuantizeLinear", "DequantizeLinear")
 
 _SIZE_ONLY = ("Shape", "Size")
 """Operators whose results depend on the size of their input, not on its content."""
@@ -31,7 +31,7 @@ _IMAGE_RANK = 4
 
 def is_quantised(model: onnx.ModelProto) -> bool:
     """Whether the graph carries Q/DQ nodes."""
-    return any(node.op_type == QUANTISED for node in model.graph.node)
+    return any(node.op_type in QUANTISED for node in model.graph.node)
 
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -181,7 +181,9 @@ def _independent(model: onnx.ModelProto) -> list[str]:
     from_pixels = {port.name for port in model.graph.input}
     found = []
     for node in model.graph.node:
-        if from_pixels.intersection(node.input) and node.op_type not in _SIZE_ONLY:
+        # weights between Q/DQ nodes stay integers: their value as a float would hide that they are
+        moves_pixels = from_pixels.intersection(node.input) and node.op_type not in _SIZE_ONLY
+        if moves_pixels or node.op_type in QUANTISED:
             from_pixels.update(node.output)
         else:
             found += [name for name in node.output if name]

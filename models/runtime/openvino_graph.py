@@ -10,18 +10,27 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from models.runtime.graph import INPUT, Contract, Images, Ports, Run, check_ports
-from sightline.errors import DetectorError
+from sightline.errors import DetectorError, PrerequisiteError
 
 _DTYPES = {"u8": "uint8", "f32": "float32"}
 
 
-def open_graph(path: Path, contract: Contract, threads: int) -> Run:
-    """Compile the ONNX file for `threads` threads; raises DetectorError when it does not fit its contract."""
+def open_graph(path: Path, contract: Contract, threads: int, *, bf16: bool = False) -> Run:
+    """Compile the ONNX file for `threads` threads, to compute in bfloat16 where asked.
+
+    Raises DetectorError when it does not fit its contract, PrerequisiteError on a CPU without bfloat16.
+    """
     core = ov.Core()
+    if bf16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise PrerequisiteError(
+            f"this CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME')}) has no instructions for bfloat16: choose "
+            "precision fp32"
+        )
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise DetectorError(f"{path} is not a graph that OpenVINO reads: {error}; export it again") from error
+        said = " ".join(str(error).split())
+        raise DetectorError(f"{path} is not a graph that OpenVINO reads: {said}; export it again") from error
     check_ports(path, contract, _ports(model.inputs), _ports(model.outputs))
     compiled = core.compile_model(
         model,
@@ -31,7 +40,7 @@ def open_graph(path: Path, contract: Contract, threads: int) -> Run:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             # the plugin would choose bf16 by itself on CPUs with AMX, and scores must agree with the reference
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             # worker processes share the cores: pinning would put all of them on the first one
             "ENABLE_CPU_PINNING": False,
         },

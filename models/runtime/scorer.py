@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -11,9 +12,22 @@ from numpy.typing import NDArray
 
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, load_card
 from models.runtime.graph import Run, detector_contract
+from models.runtime.graph_file import check_graph_file
 from sightline.errors import DetectorError
+from sightline.settings import run_folder
 
-Backend = Literal["openvino", "onnxruntime", "torch"]
+Backend = Literal["openvino", "onnxruntime", "torch", "tensorrt"]
+CPU_BACKENDS: tuple[Backend, ...] = ("openvino", "onnxruntime", "torch")
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""How floating-point numbers are computed with; INT8 is not among them, because a quantised graph brings it along."""
+
+PRECISIONS: Mapping[Backend, tuple[Precision, ...]] = {
+    "openvino": ("fp32", "bf16"),
+    "onnxruntime": ("fp32",),
+    "torch": ("fp32",),
+    "tensorrt": ("fp32", "fp16"),
+}
 
 MAX_BATCH = 16
 """Images that go through a graph at once: bounds its memory; larger ones were no faster on CPU."""
@@ -77,30 +91,41 @@ class BundleScorer:
             )
 
 
-def load_scorer(folder: Path, backend: Backend = "openvino", threads: int = 1) -> Scorer:
+def load_scorer(folder: Path, backend: Backend = "openvino", threads: int = 1, precision: Precision = "fp32") -> Scorer:
     """A scorer for the bundle in `folder`, proved by one blank image.
 
-    `threads` is what one call may use: 1 where several processes share the cores. `torch` is the slow reference.
-    Raises DetectorError when a file is missing, card and graph disagree, or the self-check fails.
+    `threads` is what one call may use on a CPU: 1 where several processes share the cores. `torch` is the slow
+    reference. `tensorrt` builds an engine the first time, which takes minutes, and must be loaded in the process that
+    scores. Raises DetectorError when a file is missing, card and graph disagree, or the self-check fails, and
+    PrerequisiteError when this machine lacks what `backend` or `precision` needs: another one is never taken instead.
     """
+    if backend not in PRECISIONS:
+        raise DetectorError(f"backend is {backend!r}, expected one of {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS[backend]:
+        raise DetectorError(
+            f"backend {backend} does not compute in {precision}, only in {' or '.join(PRECISIONS[backend])}"
+        )
     card = load_card(folder)
     needed = REFERENCE_FILE if backend == "torch" else GRAPH_FILE
     if not (folder / needed).is_file():
         raise DetectorError(f"{folder / needed} is missing: the bundle is incomplete; fetch it again")
+    if needed == GRAPH_FILE:
+        check_graph_file(folder / GRAPH_FILE)
     if threads < 1:
         raise DetectorError(f"threads is {threads}, expected 1 or more")
-    scorer = BundleScorer(card, _open(folder, card, backend, threads))
+    scorer = BundleScorer(card, _open(folder, card, backend, threads, precision))
     scorer.score(np.zeros((1, card.input_height, card.input_width, 3), np.uint8))
     return scorer
 
 
-def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int) -> Run:
+def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int, precision: Precision) -> Run:
     """Import the chosen runtime, and only that one."""
     match backend:
         case "openvino":
             from models.runtime import openvino_graph
 
-            return openvino_graph.open_graph(folder / GRAPH_FILE, detector_contract(card), threads)
+            reduced = precision == "bf16"
+            return openvino_graph.open_graph(folder / GRAPH_FILE, detector_contract(card), threads, bf16=reduced)
         case "onnxruntime":
             from models.runtime import onnxruntime_graph
 
@@ -109,5 +134,12 @@ def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int) -> R
             from models.runtime import torch_graph
 
             return torch_graph.open_graph(folder / REFERENCE_FILE, card, threads)
-        case _:
-            raise DetectorError(f"backend is {backend!r}, expected openvino, onnxruntime or torch")
+        case "tensorrt":
+            from models.runtime import tensorrt_graph
+            from models.runtime.engine_cache import EngineCache
+
+            engines = EngineCache(run_folder() / "engines")
+            half = precision == "fp16"
+            return tensorrt_graph.open_graph(
+                folder / GRAPH_FILE, detector_contract(card), MAX_BATCH, engines, "fp16" if half else "fp32"
+            )

@@ -6,18 +6,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.runtime.card import CARD_FILE, GRAPH_FILE, REFERENCE_FILE, DetectorCard, save_card
-from models.runtime.scorer import Backend, BundleScorer, load_scorer
+from models.runtime.scorer import CPU_BACKENDS, Backend, BundleScorer, load_scorer
 from sightline.errors import DetectorError
 
 Textures = Callable[[int, int], NDArray[np.uint8]]
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
+BACKENDS = CPU_BACKENDS
 PARITY = 1e-4
 """Largest relative difference of a score or a map between runtimes."""
 
