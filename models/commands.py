@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models import data_commands, registry_commands
+from models import data_commands, registry_commands, retrain_commands
 from models.judging import commands as judging
 from models.registry_commands import in_one_line
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(classifier.app)
 app.add_typer(data_commands.app)
 app.add_typer(judging.app)
 app.add_typer(registry_commands.app)
+app.add_typer(retrain_commands.app)
 
 
 @app.command()
@@ -69,14 +70,14 @@ def train(
 
     settings = RegistrySettings.load()
     chosen = _numbers(options or [])
-    with _bars() as show:
+    with bars() as show:
         show("loading", 0, 1)
         # threads that spin while they wait take the cores from whatever else runs here, each other included; read once,
         # when torch is imported
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from models.calibrate import Rates
         from models.methods import choose
-        from models.train import DEFAULT_METHOD, Recipe
+        from models.fitting import DEFAULT_METHOD, Recipe
         from models.train import train as run
 
         show("loading", 1, 1)
@@ -123,7 +124,7 @@ def methods() -> None:
     from rich.table import Table
 
     from models.methods import METHODS
-    from models.train import DEFAULT_METHOD
+    from models.fitting import DEFAULT_METHOD
 
     table = Table("method", "what it does", "says where", "options")
     for name, method in METHODS.items():
@@ -145,21 +146,3 @@ def _numbers(words: Sequence[str]) -> dict[str, float]:
         if not (name and equals):
             raise typer.BadParameter(f"{word!r} is not NAME=NUMBER, such as steps=300")
     return found
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress bars on stderr, one for each step that is named."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    steps: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in steps:
-                steps[step] = bars.add_task(step, total=total)
-            bars.update(steps[step], completed=done, total=total)
-
-        yield show
