@@ -258,10 +258,21 @@ def _holds(folder: Path, detector: RegisteredDetector, digest_of: Callable[[Path
 
 
 def add_to_run(
-    run_id: str, folder: Path, settings: RegistrySettings, *, metrics: Mapping[str, float], artifact_path: str
+    run_id: str,
+    folder: Path,
+    settings: RegistrySettings,
+    *,
+    metrics: Mapping[str, float],
+    artifact_path: str,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Add `metrics`, and the files of `folder` below `artifact_path`, to a run that has ended; raises RegistryError."""
+    """Add `metrics`, `tags`, and the files of `folder` below `artifact_path`, to a run that has ended.
+
+    Raises RegistryError.
+    """
     with _client(settings) as client:
+        for key, text in (tags or {}).items():
+            client.set_tag(run_id, key, text)
         for key, value in metrics.items():
             client.log_metric(run_id, key, value)
         client.log_artifacts(run_id, str(folder), artifact_path)

@@ -72,7 +72,7 @@ class ArchiveSource:
         )
 
     def label(self, spark: SparkSession, measured: Sequence[Measured]) -> Labelled:
-        rows = {row.inspection_id: row for row in self._labelled(spark).collect()}
+        rows = {row.inspection_id: row for row in self.known(spark).collect()}
         candidates: list[Candidate] = []
         left_out: Counter[str] = Counter()
         for one in measured:
@@ -85,25 +85,14 @@ class ArchiveSource:
             candidates.append(Candidate(one, label, row.part, stem, ".jpg"))
         return Labelled(candidates, left_out)
 
-    def _frames(self, spark: SparkSession) -> DataFrame:
-        path = self.tables.path("frame_archive")
-        if not _exists(spark, path):
-            raise TableError(f"there is no table at {path}; start `sightline history`, or set [tables] root")
-        frames = spark.read.format("delta").load(path).where(f.col("product") == self.product)
-        if self.camera:
-            frames = frames.where(f.col("camera") == self.camera)
-        if self.since:
-            frames = frames.where((f.col("day") >= f.lit(self.since.date())) & (f.col("captured_at") >= self.since))
-        return frames
-
-    def _labelled(self, spark: SparkSession) -> DataFrame:
+    def known(self, spark: SparkSession) -> DataFrame:
         """All that is known of each frame but its pixels: its part, and the newest answer about it."""
         kept = ("inspection_id", "camera", "sequence", "captured_at", "label", "verdict")
         frames = self._frames(spark).select(*kept, self._part().alias("part"))
         answers = self._answers(spark)
         if answers is None:
             nothing = f.lit(None).cast("string")
-            return frames.withColumn("answer", nothing).withColumn("defect_type", nothing)
+            return frames.withColumns({"answer": nothing, "defect_type": nothing, "at": nothing.cast("timestamp")})
         # sequence numbers alone would do if cameras never started again from 0
         meant = (
             (frames.camera == answers.of_camera)
@@ -114,6 +103,17 @@ class ArchiveSource:
         newest = Window.partitionBy("inspection_id").orderBy(f.desc_nulls_last("at"), f.desc("action_id"))
         joined = frames.join(f.broadcast(answers), meant, "left")
         return joined.withColumn("rank", f.row_number().over(newest)).where("rank = 1")
+
+    def _frames(self, spark: SparkSession) -> DataFrame:
+        path = self.tables.path("frame_archive")
+        if not _exists(spark, path):
+            raise TableError(f"there is no table at {path}; start `sightline history`, or set [tables] root")
+        frames = spark.read.format("delta").load(path).where(f.col("product") == self.product)
+        if self.camera:
+            frames = frames.where(f.col("camera") == self.camera)
+        if self.since:
+            frames = frames.where((f.col("day") >= f.lit(self.since.date())) & (f.col("captured_at") >= self.since))
+        return frames
 
     def _part(self) -> Column:
         if self.frames_per_part:
