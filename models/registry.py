@@ -161,18 +161,23 @@ def register_bundle(folder: Path, settings: RegistrySettings, *, alias: str | No
 
 def champions(settings: RegistrySettings) -> dict[str, RegisteredDetector]:
     """Product to champion, for every product that has one; raises RegistryError."""
+    return named(CHAMPION, settings)
+
+
+def named(alias: str, settings: RegistrySettings) -> dict[str, RegisteredDetector]:
+    """Product to the version with this alias, for every product that has one; raises RegistryError."""
     found = {}
     with _client(settings) as client:
         for model in _models(client, settings):
-            if CHAMPION not in model.aliases:
+            if alias not in model.aliases:
                 continue
-            version = client.get_model_version(model.name, model.aliases[CHAMPION])
+            version = client.get_model_version(model.name, model.aliases[alias])
             try:
-                champion = _detector(version, settings)
+                detector = _detector(version, settings)
             except DetectorError as error:  # one foreign model must not hide the others
-                log.warning("champion passed over", extra={"detector": model.name, "error": str(error)})
+                log.warning("%s passed over", alias, extra={"detector": model.name, "error": str(error)})
                 continue
-            found[champion.product] = champion
+            found[detector.product] = detector
     return found
 
 

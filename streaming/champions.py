@@ -1,7 +1,8 @@
-"""Keeps the folder of champions in step with the registry, away from the hot path.
+"""Keeps a folder of detectors in step with the registry, away from the hot path.
 
-The driver's thread asks the registry every few seconds. A new champion is fetched, tried in a process of its own, and
-only then named in the pointer file that the workers watch. Whatever fails, the last good champion stays.
+A thread of the driver asks the registry every few seconds. A version that is new under the alias is fetched, tried in a
+process of its own, and only then named in the pointer file that the workers watch. Whatever fails, the last good
+champion stays.
 """
 
 from __future__ import annotations
@@ -11,31 +12,51 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from models import registry
-from models.registry import RegisteredDetector
+from models.registry import CHALLENGER, CHAMPION, RegisteredDetector
+from models.runtime.card import load_card
 from models.runtime.scorer import Backend
+from models.runtime.view import View, check_maskable
 from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
-from streaming.detectors import Champion, read_champions, write_champions
+from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, read_pointer, write_pointer
 
 log = logging.getLogger(__name__)
 
 TRIAL_SECONDS = 60
 KEPT_BUNDLES = 3
 
+POINTERS = {CHAMPION: CHAMPIONS, CHALLENGER: CHALLENGERS}
+"""Pointer file of each alias that can be mirrored."""
 
-class ChampionMirror:
-    """Mirrors the champions of every product into `folder`."""
 
-    def __init__(self, folder: Path, settings: RegistrySettings, backend: Backend) -> None:
+class Mirror:
+    """Mirrors the detectors with one alias, of every product, into `folder`.
+
+    A champion stays until another takes its place, for someone must judge; a challenger goes with its alias. Detectors
+    that could not apply the masks of `views` are refused.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: RegistrySettings,
+        backend: Backend,
+        alias: str = CHAMPION,
+        views: Iterable[View] = (),
+    ) -> None:
         self._folder = folder.absolute()
+        self._pointer = self._folder / POINTERS[alias]
         self._settings = settings
         self._backend = backend
-        self._refused: set[tuple[str, str]] = set()
+        self._alias = alias
+        self._views = tuple(views)
+        self._refused: dict[tuple[str, str], str] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="champions", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Mirror once, so that the first frame finds its detector, then keep on in the background.
@@ -46,60 +67,74 @@ class ChampionMirror:
             self.sync()
         except RegistryError as error:
             log.warning("registry unreachable, going on with the last champions", extra={"error": str(error)})
-        if not read_champions(self._folder):
+        if not read_pointer(self._pointer):
+            refused = "".join(f"; refused: {reason}" for reason in self._refused.values())
             raise DetectorError(
-                f"no champion in {self._settings.tracking_uri}: train a detector with `sightline train`, "
-                "or give one the alias `champion` with `sightline promote`"
+                f"no {self._alias} in {self._settings.tracking_uri}: train a detector with `sightline train`, "
+                f"or give one the alias `{self._alias}` with `sightline promote`{refused}"
             )
-        self._thread.start()
+        self._begin(self._settings.poll_seconds)
+
+    def follow(self) -> None:
+        """Mirror in the background alone: nothing waits, and none need be there."""
+        self._begin(0.0)
 
     def stop(self) -> None:
         """End the background thread; returns when it has ended."""
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread:
             self._thread.join(timeout=TRIAL_SECONDS)
 
     def sync(self) -> None:
-        """Take over every champion that changed; raises RegistryError when the registry cannot be asked."""
-        current = read_champions(self._folder)
-        wanted = registry.champions(self._settings)
-        taken = dict(current)
+        """Take over every detector that changed; raises RegistryError when the registry cannot be asked."""
+        current = read_pointer(self._pointer)
+        wanted = registry.named(self._alias, self._settings)
+        taken = {name: bundle for name, bundle in current.items() if self._alias == CHAMPION or name in wanted}
         for product, detector in wanted.items():
             known = current.get(product)
             if known and (known.version, known.digest) == (detector.version, detector.digest):
                 continue
-            if champion := self._fetch(detector):
-                taken[product] = champion
+            if bundle := self._fetch(detector):
+                taken[product] = bundle
+            elif self._alias == CHALLENGER:
+                taken.pop(product, None)
         if taken != current:
-            write_champions(self._folder, taken)
-            for product, champion in taken.items():
-                if current.get(product) != champion:
-                    log.info("champion changed", extra={"product": product, "detector": champion.version})
-                    self._prune(product, keep=champion)
+            write_pointer(self._pointer, taken)
+            for product, bundle in taken.items():
+                if current.get(product) != bundle:
+                    log.info("%s changed", self._alias, extra={"product": product, "detector": bundle.version})
+                    self._prune(product)
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._settings.poll_seconds):
+    def _begin(self, wait: float) -> None:
+        self._thread = threading.Thread(target=self._run, args=(wait,), name=self._pointer.stem, daemon=True)
+        self._thread.start()
+
+    def _run(self, wait: float) -> None:
+        while not self._stop.wait(wait):
             try:
                 self.sync()
             except (RegistryError, DetectorError, OSError) as error:
-                log.warning("champions not updated, the last ones stay", extra={"error": str(error)})
+                log.warning("%ss not updated, the last ones stay", self._alias, extra={"error": str(error)})
+            wait = self._settings.poll_seconds
 
-    def _fetch(self, detector: RegisteredDetector) -> Champion | None:
-        """The champion on disk after its trial; None when it was refused, which is said once a version."""
+    def _fetch(self, detector: RegisteredDetector) -> Bundle | None:
+        """The bundle on disk after its trial; None when it was refused, which is said once a version."""
         refusal = (detector.name, detector.version)
         if refusal in self._refused:
             return None
         try:
             folder = registry.fetch(detector, self._folder / detector.product / detector.digest, self._settings)
+            check_maskable(load_card(folder), self._views)
             self._try(folder)
         except DetectorError as error:
-            self._refused.add(refusal)
+            self._refused[refusal] = str(error)
             log.error(
-                "champion refused, the last good one stays",
+                "%s refused, the last good one stays" if self._alias == CHAMPION else "%s refused",
+                self._alias,
                 extra={"product": detector.product, "detector": detector.version, "error": str(error)},
             )
             return None
-        return Champion(name=detector.name, version=detector.version, digest=detector.digest, folder=str(folder))
+        return Bundle(name=detector.name, version=detector.version, digest=detector.digest, folder=str(folder))
 
     def _try(self, folder: Path) -> None:
         """Load and self-check the bundle in another process: a crash or a hang there costs nothing here."""
@@ -112,8 +147,10 @@ class ChampionMirror:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise DetectorError(f"{folder} failed its trial: {said[-1]}")
 
-    def _prune(self, product: str, keep: Champion) -> None:
+    def _prune(self, product: str) -> None:
         """Bounded disk: the newest few bundles of a product stay, for a roll-back without a download."""
-        others = [path for path in (self._folder / product).iterdir() if path.is_dir() and path != Path(keep.folder)]
+        pointers = (read_pointer(self._folder / name) for name in POINTERS.values())
+        in_use = {Path(bundles[product].folder) for bundles in pointers if product in bundles}
+        others = [path for path in (self._folder / product).iterdir() if path.is_dir() and path not in in_use]
         for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_BUNDLES - 1 :]:
             shutil.rmtree(path, ignore_errors=True)

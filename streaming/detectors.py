@@ -1,6 +1,6 @@
-"""The detectors of one worker process, kept in step with the champions that the driver mirrors.
+"""The detectors of one worker process, kept in step with those that the driver mirrors.
 
-The driver writes each product's bundle under a folder that all workers see, then replaces `champions.json` in one step
+The driver writes each product's bundle under a folder that all workers see, then replaces a pointer file in one step
 (`streaming.champions`). A worker looks at that file's stamp once per micro-batch: no registry call, no lock.
 """
 
@@ -20,12 +20,18 @@ from sightline.errors import DetectorError, FrameError
 
 log = logging.getLogger(__name__)
 
-POINTER = "champions.json"
+CHAMPIONS = "champions.json"
+"""Pointer file of the detectors whose verdicts count."""
+CHALLENGERS = "challengers.json"
+"""Pointer file of those that score beside them."""
+
+Load = Callable[[Path], Scorer]
+"""A bundle's folder to its scorer; raises DetectorError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Champion:
-    """A product's detector in force, and the folder of its bundle."""
+class Bundle:
+    """A product's registered detector, and the folder where it lies."""
 
     name: str
     version: str
@@ -37,22 +43,46 @@ class Champion:
         return DetectorRef(name=self.name, version=self.version, digest=self.digest)
 
 
-def read_champions(folder: Path) -> dict[str, Champion]:
-    """Champion of each product; empty when none was mirrored yet. Raises DetectorError on a damaged file."""
+def read_pointer(path: Path) -> dict[str, Bundle]:
+    """Bundle of each product; empty when none was mirrored yet. Raises DetectorError on a damaged file."""
     try:
-        return msgspec.json.decode((folder / POINTER).read_bytes(), type=dict[str, Champion])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Bundle])
     except FileNotFoundError:
         return {}
     except msgspec.DecodeError as error:
-        raise DetectorError(f"{folder / POINTER} is damaged ({error}); delete it, the driver writes it anew") from error
+        raise DetectorError(f"{path} is damaged ({error}); delete it, the driver writes it anew") from error
 
 
-def write_champions(folder: Path, champions: dict[str, Champion]) -> None:
+def write_pointer(path: Path, bundles: dict[str, Bundle]) -> None:
     """Replace the pointer file in one step, so that no reader ever sees half of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".{POINTER}.{os.getpid()}"
-    fresh.write_bytes(msgspec.json.encode(champions, order="deterministic"))
-    fresh.replace(folder / POINTER)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(msgspec.json.encode(bundles, order="deterministic"))
+    fresh.replace(path)
+
+
+class Pointer:
+    """A pointer file as a reader follows it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: int | None = None
+
+    def changed(self) -> dict[str, Bundle] | None:
+        """The bundles, when the file changed since the last call; without a change this costs one `stat`."""
+        try:
+            stamp = self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if stamp == self._stamp:
+            return None
+        try:
+            bundles = read_pointer(self._path)
+        except DetectorError as error:
+            log.error("pointer file not read", extra={"error": str(error)})
+            return None
+        self._stamp = stamp
+        return bundles
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +94,16 @@ class Loaded:
 
 
 class DetectorSet:
-    """One loaded detector per product; a bundle that does not load leaves the last good one in place."""
+    """One loaded champion per product; a bundle that does not load leaves the last good one in place."""
 
-    def __init__(self, folder: Path, load: Callable[[Path], Scorer]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, load: Load) -> None:
+        self._pointer = Pointer(folder / CHAMPIONS)
         self._load = load
-        self._stamp: int | None = None
         self._loaded: dict[str, Loaded] = {}
 
     def refresh(self) -> None:
-        """Load what changed since the last call; a call without change costs one `stat`."""
-        try:
-            stamp = (self._folder / POINTER).stat().st_mtime_ns
-        except FileNotFoundError:
-            return
-        if stamp == self._stamp:
-            return
-        try:
-            champions = read_champions(self._folder)
-        except DetectorError as error:
-            log.error("champions not read", extra={"error": str(error)})
-            return
-        self._stamp = stamp
-        for product, champion in champions.items():
+        """Load what changed since the last call."""
+        for product, champion in (self._pointer.changed() or {}).items():
             self._take(product, champion)
 
     def for_product(self, product: str) -> Loaded:
@@ -100,7 +117,7 @@ class DetectorSet:
                 f"no detector for product {product!r} (known: {known}); train one with `sightline train`",
             ) from None
 
-    def _take(self, product: str, champion: Champion) -> None:
+    def _take(self, product: str, champion: Bundle) -> None:
         current = self._loaded.get(product)
         if current and current.ref == champion.ref:
             return

@@ -12,15 +12,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from infra.spark import SparkSettings, build_session
+from models.registry import CHALLENGER
 from models.runtime.scorer import Backend
+from models.runtime.view import View, open_view
 from sightline import logs
+from sightline.errors import SettingsError
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, RegistrySettings, Section, run_folder
-from streaming.champions import ChampionMirror
+from streaming.champions import Mirror
+from streaming.records import OUTGOING_DDL
 from streaming.supervise import keep_running, stop_event
-from streaming.worker import OUTGOING_DDL, WorkerPlan, score_with
+from streaming.worker import WorkerPlan, score_with
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -29,6 +33,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECORD_COLUMNS = ("key", "value", "headers", "topic", "partition", "offset", "timestamp")
+
+
+class ViewSettings(BaseModel):
+    """What is looked at of one camera's frames, in pixels of the frame as captured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    region: tuple[int, int, int, int] | None = None
+    """x, y, width and height of the part that is cut out; all of the frame without it."""
+    mask: Path | None = None
+    """A PNG of the frame's size: white is looked at, black is left aside."""
 
 
 class ScoreSettings(Section):
@@ -44,8 +59,12 @@ class ScoreSettings(Section):
     max_frames_per_trigger: Annotated[int, Field(ge=1)] = 512
     archive_ok_fraction: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Share of good frames that is kept; every defect and review is."""
+    shadow_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the frames that challengers score too, 0 for none: each costs the second detector's time."""
+    views: dict[str, ViewSettings] = Field(default_factory=dict)
+    """Regions and masks, by camera."""
     detectors: str = Field(default_factory=lambda: str((run_folder() / "detectors").absolute()))
-    """Folder of champions, on storage that every worker host sees."""
+    """Folder of mirrored detectors, on storage that every worker host sees."""
     checkpoint: str = Field(default_factory=lambda: str((run_folder() / "checkpoints" / "score").absolute()))
     async_progress: bool = True
 
@@ -55,8 +74,13 @@ def main() -> None:
     logs.configure("score")
     stop = stop_event()
     settings, kafka = ScoreSettings.load(), KafkaSettings.load()
-    champions = ChampionMirror(Path(settings.detectors), RegistrySettings.load(), settings.backend)
+    seen = [view for _, view in views(settings)]
+    folder, registry = Path(settings.detectors), RegistrySettings.load()
+    champions = Mirror(folder, registry, settings.backend, views=seen)
+    challengers = Mirror(folder, registry, settings.backend, CHALLENGER, seen)
     champions.start()
+    if settings.shadow_fraction:
+        challengers.follow()
     # One thread a worker: more only fight for the cores that the other workers have.
     os.environ.update(OMP_NUM_THREADS=str(settings.threads), OPENBLAS_NUM_THREADS="1")
     spark = build_session("sightline-score", SparkSettings.load())
@@ -65,6 +89,7 @@ def main() -> None:
         keep_running({"score": lambda: start(spark, kafka, settings)}, stop)
     finally:
         champions.stop()
+        challengers.stop()
         spark.stop()
     log.info("stopped")
 
@@ -103,7 +128,20 @@ def plan(kafka: KafkaSettings, settings: ScoreSettings) -> WorkerPlan:
         threads=settings.threads,
         batch_frames=settings.batch_frames,
         archive_ok_fraction=settings.archive_ok_fraction,
+        shadow_fraction=settings.shadow_fraction,
+        views=views(settings),
     )
+
+
+def views(settings: ScoreSettings) -> tuple[tuple[str, View], ...]:
+    """The view of each camera that has one; raises SettingsError for a region or a mask that cannot be right."""
+    found = []
+    for camera, given in settings.views.items():
+        key = f"[score.views.{camera}] "
+        if not (given.region or given.mask):
+            raise SettingsError(f"{key}has neither region nor mask; give it one, or remove it")
+        found.append((camera, open_view(given.region, given.mask, key)))
+    return tuple(found)
 
 
 def read_frames(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings) -> DataFrame:

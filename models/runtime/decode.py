@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from models.runtime.view import Box, View
 from sightline.contracts import Quality, Reason
 from sightline.errors import FrameError
 
@@ -30,12 +31,16 @@ _SHORT = "premature end"
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """`image` uint8 [height, width, 3] RGB at the detector's size; `width` and `height` are the JPEG's own."""
+    """`image` uint8 [height, width, 3] RGB at the detector's size; `width` and `height` are the JPEG's own.
+
+    `covered` is the part of the frame that `image` shows.
+    """
 
     image: NDArray[np.uint8]
     width: int
     height: int
     quality: Quality
+    covered: Box
 
 
 def probe(jpeg: bytes) -> tuple[int, int]:
@@ -60,15 +65,20 @@ def probe(jpeg: bytes) -> tuple[int, int]:
     return width, height
 
 
-def decode(jpeg: bytes, height: int, width: int) -> DecodedFrame:
-    """The frame in `jpeg`, resized to `height` × `width` by area averaging, and its quality at that size.
+def decode(jpeg: bytes, height: int, width: int, view: View | None = None) -> DecodedFrame:
+    """The frame in `jpeg`, cut to the region of `view`, resized to `height` × `width` by area averaging.
 
-    Grey, CMYK and progressive files become RGB; the aspect is not kept. Raises FrameError with the reasons of `probe`;
-    `truncated` too when the scan stops short anywhere in the picture.
+    Its quality is that of what is seen, at that size. Grey, CMYK and progressive files become RGB; the aspect is not
+    kept. Raises FrameError with the reasons of `probe`; `truncated` too when the scan stops short anywhere in the
+    picture, `size-mismatch` when the view is not for frames of this size.
     """
     true_width, true_height = probe(jpeg)
-    image = resize(_pixels(jpeg, height, width), height, width)
-    return DecodedFrame(image, true_width, true_height, quality(image))
+    covered = view.covered(true_width, true_height) if view else Box(0, 0, true_width, true_height)
+    # the scale must leave enough pixels in the part that is cut out
+    least_height, least_width = -(-height * true_height // covered.height), -(-width * true_width // covered.width)
+    pixels = _cut(_pixels(jpeg, least_height, least_width), covered, true_width, true_height)
+    image = resize(pixels, height, width)
+    return DecodedFrame(image, true_width, true_height, quality(image), covered)
 
 
 def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -86,6 +96,14 @@ def quality(image: NDArray[np.uint8]) -> Quality:
     luminance = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(luminance, cv2.CV_16S))
     return Quality(blur=float(deviation[0, 0]) ** 2, exposure=float(cv2.mean(luminance)[0]))
+
+
+def _cut(image: NDArray[np.uint8], part: Box, width: int, height: int) -> NDArray[np.uint8]:
+    """`part` of a frame of `width` × `height`, out of that frame decoded at a reduced scale."""
+    rows, cols = image.shape[:2]
+    left, right = (round(x * cols / width) for x in (part.x, part.x + part.width))
+    top, bottom = (round(y * rows / height) for y in (part.y, part.y + part.height))
+    return image[top:bottom, left:right]
 
 
 def _pixels(jpeg: bytes, height: int, width: int) -> NDArray[np.uint8]:

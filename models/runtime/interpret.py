@@ -7,10 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.runtime.card import DetectorCard
+from models.runtime.view import Box
 from sightline.contracts import HeatMap, Region, Verdict
 
 MAX_REGIONS = 16
 """Boxes reported for one frame, the strongest first; bounds an inspection's size."""
+
+MAX_GROWTH = 2
+"""Rows and columns of a map over the whole frame, in those of the detector's own; bounds an inspection's size."""
 
 _OPACITY = 0.65
 _JPEG_QUALITY = 85
@@ -23,12 +27,11 @@ def verdict(score: float, card: DetectorCard) -> Verdict:
     return Verdict.REVIEW if score >= card.review_threshold else Verdict.OK
 
 
-def regions(
-    anomaly_map: NDArray[np.float32], card: DetectorCard, frame_width: int, frame_height: int
-) -> tuple[Region, ...]:
+def regions(anomaly_map: NDArray[np.float32], card: DetectorCard, covered: Box) -> tuple[Region, ...]:
     """Boxes around the connected areas of `anomaly_map` [rows, cols] at or above the review threshold.
 
-    In pixels of the frame, strongest first, at most MAX_REGIONS.
+    The map lies over `covered`, a part of the frame; boxes are in pixels of the frame, strongest first, at most
+    MAX_REGIONS.
     """
     rows, cols = anomaly_map.shape
     mask = (anomaly_map >= card.review_threshold).astype(np.uint8)
@@ -36,11 +39,38 @@ def regions(
     found = []
     for label in range(1, count):
         left, top, wide, high = (int(value) for value in stats[label, :4])
-        x0, y0 = left * frame_width // cols, top * frame_height // rows
-        x1, y1 = -(-(left + wide) * frame_width // cols), -(-(top + high) * frame_height // rows)
+        x0, y0 = covered.x + left * covered.width // cols, covered.y + top * covered.height // rows
+        x1 = covered.x - (-(left + wide) * covered.width // cols)
+        y1 = covered.y - (-(top + high) * covered.height // rows)
         peak = float(anomaly_map[labels == label].max())
         found.append(Region(x=x0, y=y0, width=x1 - x0, height=y1 - y0, peak=peak))
     return tuple(sorted(found, key=lambda region: -region.peak)[:MAX_REGIONS])
+
+
+def in_frame(anomaly_map: NDArray[np.float32], covered: Box, width: int, height: int) -> NDArray[np.float32]:
+    """`anomaly_map` [rows, cols] over `covered` as a map over the whole frame of `width` × `height`, 0 elsewhere.
+
+    Cells stay about as fine, until the map has MAX_GROWTH times as many rows or columns; a cell then has the highest
+    value of those that it touches, so that no peak is lost.
+    """
+    if covered == (0, 0, width, height):
+        return anomaly_map
+    down = _touched(anomaly_map.shape[0], covered.y, covered.height, height)
+    across = _touched(anomaly_map.shape[1], covered.x, covered.width, width)
+    found = np.zeros((len(down), len(across)), np.float32)
+    strips = [anomaly_map[part].max(axis=0) if part.start < part.stop else None for part in down]
+    for row, strip in zip(found, strips, strict=True):
+        if strip is not None:
+            row[:] = [strip[part].max() if part.start < part.stop else 0 for part in across]
+    return found
+
+
+def _touched(count: int, start: int, length: int, whole: int) -> list[slice]:
+    """Of each cell on an axis of `whole` pixels: which of `count` cells over `length` pixels from `start` it meets."""
+    cells = min(-(-count * whole // length), MAX_GROWTH * count)
+    first = [(cell * whole - start * cells) * count // (cells * length) for cell in range(cells)]
+    last = [-(-((cell + 1) * whole - start * cells) * count // (cells * length)) for cell in range(cells)]
+    return [slice(max(0, low), min(count, high)) for low, high in zip(first, last, strict=True)]
 
 
 def heat_map(anomaly_map: NDArray[np.float32], card: DetectorCard) -> HeatMap:

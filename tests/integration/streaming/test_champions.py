@@ -11,8 +11,8 @@ from models.doubles import write_brightness_bundle
 from models.runtime.card import GRAPH_FILE
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
-from streaming.champions import KEPT_BUNDLES, ChampionMirror
-from streaming.detectors import DetectorSet, read_champions
+from streaming.champions import KEPT_BUNDLES, Mirror
+from streaming.detectors import CHAMPIONS, DetectorSet, read_pointer
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def register(tmp_path: Path, settings: RegistrySettings, threshold: float, *, br
     return registry.register_bundle(bundle, settings, alias="champion").version
 
 
-def mirror(tmp_path: Path, settings: RegistrySettings) -> ChampionMirror:
-    return ChampionMirror(tmp_path / "detectors", settings, "onnxruntime")
+def mirror(tmp_path: Path, settings: RegistrySettings) -> Mirror:
+    return Mirror(tmp_path / "detectors", settings, "onnxruntime")
 
 
 def in_force(tmp_path: Path) -> tuple[str, float]:
@@ -89,6 +89,6 @@ def test_old_bundles_do_not_pile_up(tmp_path: Path, settings: RegistrySettings) 
     for threshold in (200.0, 199.0, 198.0, 197.0, 196.0):
         register(tmp_path, settings, threshold)
         champions.sync()
-    folder = Path(read_champions(tmp_path / "detectors")["washer"].folder)
+    folder = Path(read_pointer(tmp_path / "detectors" / CHAMPIONS)["washer"].folder)
     assert len(list(folder.parent.iterdir())) == KEPT_BUNDLES
     assert in_force(tmp_path) == ("5", 196.0)

@@ -19,7 +19,7 @@ from models.runtime.card import bundle_digest
 from sightline import codec
 from sightline.contracts import Frame, Inspection, Reason, Verdict
 from sightline.settings import KafkaSettings
-from streaming.detectors import Champion, write_champions
+from streaming.detectors import CHAMPIONS, Bundle, write_pointer
 from streaming.score import ScoreSettings, start
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def settings(tmp_path: Path) -> ScoreSettings:
 def promote(settings: ScoreSettings, version: str, threshold: float) -> None:
     folder = Path(settings.detectors) / "washer" / version
     write_brightness_bundle(folder, threshold=threshold)
-    champion = Champion(name="sightline.washer", version=version, digest=bundle_digest(folder), folder=str(folder))
-    write_champions(Path(settings.detectors), {"washer": champion})
+    champion = Bundle(name="sightline.washer", version=version, digest=bundle_digest(folder), folder=str(folder))
+    write_pointer(Path(settings.detectors) / CHAMPIONS, {"washer": champion})
 
 
 def frame(sequence: int, brightness: int, camera: str = "cam-1") -> Frame:

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from models.runtime.card import DetectorCard
-from models.runtime.interpret import MAX_REGIONS, heat_map, overlay_thumbnail, regions, verdict
+from models.runtime.interpret import MAX_GROWTH, MAX_REGIONS, heat_map, in_frame, overlay_thumbnail, regions, verdict
+from models.runtime.view import Box
 from sightline.contracts import Verdict
 
 
@@ -29,7 +30,7 @@ def test_boxes_are_in_pixels_of_the_frame_strongest_first(card: DetectorCard) ->
     anomaly_map[0, 0] = 2.5
     anomaly_map[3:5, 4:7] = 4.0
     anomaly_map[4, 5] = 5.0
-    found = regions(anomaly_map, card, frame_width=800, frame_height=400)
+    found = regions(anomaly_map, card, Box(0, 0, 800, 400))
     assert [(box.x, box.y, box.width, box.height, box.peak) for box in found] == [
         (400, 150, 300, 100, 5.0),
         (0, 0, 100, 50, 2.5),
@@ -37,15 +38,15 @@ def test_boxes_are_in_pixels_of_the_frame_strongest_first(card: DetectorCard) ->
 
 
 def test_boxes_stay_inside_a_frame_that_the_grid_does_not_divide(card: DetectorCard) -> None:
-    box = regions(flat(9.0), card, frame_width=101, frame_height=53)[0]
+    box = regions(flat(9.0), card, Box(0, 0, 101, 53))[0]
     assert (box.x, box.y, box.width, box.height) == (0, 0, 101, 53)
 
 
 def test_a_calm_map_has_no_box_and_a_noisy_one_a_bounded_number(card: DetectorCard) -> None:
-    assert regions(flat(1.9), card, 640, 480) == ()
+    assert regions(flat(1.9), card, Box(0, 0, 640, 480)) == ()
     noisy = np.zeros((32, 32), np.float32)
     noisy[::2, ::2] = 5.0
-    assert len(regions(noisy, card, 640, 480)) == MAX_REGIONS
+    assert len(regions(noisy, card, Box(0, 0, 640, 480))) == MAX_REGIONS
 
 
 def test_a_heat_map_can_be_read_back_within_half_a_step(card: DetectorCard) -> None:
@@ -76,3 +77,29 @@ def test_a_thumbnail_can_undo_the_squeeze_of_the_decoder(card: DetectorCard) -> 
 def test_a_review_threshold_above_the_scale_still_draws(card: DetectorCard) -> None:
     odd = replace(card, map_scale=0.5)
     assert overlay_thumbnail(np.zeros((64, 64, 3), np.uint8), flat(2.0), odd).startswith(b"\xff\xd8")
+
+
+def test_boxes_of_a_region_are_in_pixels_of_the_frame(card: DetectorCard) -> None:
+    anomaly_map = flat()
+    anomaly_map[3:5, 4:7] = 4.0
+    (box,) = regions(anomaly_map, card, Box(1000, 200, 800, 400))
+    assert (box.x, box.y, box.width, box.height) == (1400, 350, 300, 100)
+
+
+def test_a_regions_map_lies_at_its_place_in_the_frames(card: DetectorCard) -> None:
+    anomaly_map = flat(1.0)
+    anomaly_map[0, 7] = 5.0
+    whole = in_frame(anomaly_map, Box(320, 240, 320, 240), 640, 480)
+    assert whole.shape == (16, 16)
+    assert (whole[8:, 8:] == anomaly_map).all()
+    assert whole[:8].max() == whole[:, :8].max() == 0
+    assert in_frame(anomaly_map, Box(0, 0, 640, 480), 640, 480) is anomaly_map
+
+
+def test_a_small_regions_map_stays_bounded_and_keeps_its_peak(card: DetectorCard) -> None:
+    anomaly_map = flat(1.0)
+    anomaly_map[5, 2] = 5.0
+    whole = in_frame(anomaly_map, Box(1203, 877, 100, 60), 4000, 3000)
+    assert whole.shape == (8 * MAX_GROWTH, 8 * MAX_GROWTH)
+    assert (whole.max(), whole[4, 4]) == (5.0, 5.0)  # 1228 / 250, 917 / 187.5
+    assert whole[:4].max() == whole[5:].max() == 0

@@ -9,7 +9,7 @@ import pytest
 
 from models.runtime.scorer import Scorer
 from sightline.errors import DetectorError, FrameError
-from streaming.detectors import POINTER, Champion, DetectorSet, read_champions, write_champions
+from streaming.detectors import CHAMPIONS, Bundle, DetectorSet, read_pointer, write_pointer
 
 
 class Loader:
@@ -26,9 +26,9 @@ class Loader:
 
 
 def name(folder: Path, version: str, bundle: str, product: str = "washer") -> None:
-    write_champions(folder, {product: Champion(name="n", version=version, digest=version, folder=bundle)})
+    write_pointer(folder / CHAMPIONS, {product: Bundle(name="n", version=version, digest=version, folder=bundle)})
     # a file system's clock may be coarser than two writes in a test
-    os.utime(folder / POINTER, ns=(int(version) * 10**9, int(version) * 10**9))
+    os.utime(folder / CHAMPIONS, ns=(int(version) * 10**9, int(version) * 10**9))
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ def test_a_damaged_pointer_leaves_the_last_good_one(tmp_path: Path, load: Loader
     detectors = DetectorSet(tmp_path, load)
     name(tmp_path, "1", "first")
     detectors.refresh()
-    (tmp_path / POINTER).write_text('{"washer": ')
+    (tmp_path / CHAMPIONS).write_text('{"washer": ')
     detectors.refresh()
     assert detectors.for_product("washer").ref.version == "1"
     with pytest.raises(DetectorError, match="damaged"):
-        read_champions(tmp_path)
+        read_pointer(tmp_path / CHAMPIONS)
 
 
 def test_another_product_is_refused_with_the_known_ones(tmp_path: Path, load: Loader) -> None:

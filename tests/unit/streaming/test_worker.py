@@ -12,14 +12,17 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from models.doubles import write_brightness_bundle
 from models.runtime.card import DetectorCard
-from models.runtime.scorer import Scores
+from models.runtime.scorer import Scores, load_scorer
+from models.runtime.view import Box, View, open_view
 from sightline import codec
 from sightline.contracts import DeadLetter, Frame, Inspection, Reason, SourceOffset, Verdict
 from sightline.errors import DetectorError
 from sightline.settings import Topics
-from streaming.detectors import Champion, DetectorSet, write_champions
-from streaming.worker import OUTGOING, FrameJudge, Outgoing, Record, read_records, to_arrow
+from streaming.detectors import CHAMPIONS, Bundle, DetectorSet, write_pointer
+from streaming.records import OUTGOING, Outgoing, Record, read_records, to_arrow
+from streaming.worker import FrameJudge
 
 TOPICS = Topics()
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -69,8 +72,8 @@ def scorer() -> BrightnessScorer:
 
 @pytest.fixture
 def judge(tmp_path: Path, scorer: BrightnessScorer) -> FrameJudge:
-    champion = Champion(name="sightline.washer", version="7", digest="d" * 64, folder=str(tmp_path / "bundle"))
-    write_champions(tmp_path, {"washer": champion})
+    champion = Bundle(name="sightline.washer", version="7", digest="d" * 64, folder=str(tmp_path / "bundle"))
+    write_pointer(tmp_path / CHAMPIONS, {"washer": champion})
     judge = FrameJudge(DetectorSet(tmp_path, lambda _: scorer), TOPICS, archive_ok_fraction=0.0)
     judge.refresh()
     return judge
@@ -170,7 +173,7 @@ def test_frames_of_one_product_are_scored_together(judge: FrameJudge, scorer: Br
 
 
 def test_a_replay_gives_the_same_ids_and_the_same_archive_choice(tmp_path: Path, scorer: BrightnessScorer) -> None:
-    write_champions(tmp_path, {"washer": Champion(name="n", version="7", digest="d", folder="f")})
+    write_pointer(tmp_path / CHAMPIONS, {"washer": Bundle(name="n", version="7", digest="d", folder="f")})
     judge = FrameJudge(DetectorSet(tmp_path, lambda _: scorer), TOPICS, archive_ok_fraction=0.3)
     judge.refresh()
     frames = [record(number) for number in range(60)]
@@ -209,3 +212,57 @@ def test_arrow_in_and_out_keeps_every_field(judge: FrameJudge) -> None:
     assert written.schema == OUTGOING
     assert written.column("topic").to_pylist() == [TOPICS.inspections, TOPICS.dead_letters]
     assert to_arrow([]).num_rows == 0
+
+
+def with_views(tmp_path: Path, scorer: BrightnessScorer, **views: View) -> FrameJudge:
+    write_pointer(tmp_path / CHAMPIONS, {"washer": Bundle(name="n", version="7", digest="d", folder="f")})
+    by_camera = {camera.replace("_", "-"): view for camera, view in views.items()}
+    judge = FrameJudge(DetectorSet(tmp_path, lambda _: scorer), TOPICS, 0.0, by_camera)
+    judge.refresh()
+    return judge
+
+
+def half_bright() -> bytes:
+    """160 × 120 pixels: the left half black, the right half bright."""
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[:, 80:] = 240
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 98])[1])
+
+
+def test_a_region_is_judged_alone_and_told_in_pixels_of_the_frame(tmp_path: Path, scorer: BrightnessScorer) -> None:
+    judge = with_views(tmp_path, scorer, cam_1=View(region=Box(96, 24, 64, 64)))
+    seen, other = inspections(judge.judge([record(0, jpeg=half_bright()), record(1, jpeg=half_bright(), camera="b")]))
+    assert (seen.verdict, other.verdict) == (Verdict.DEFECT, Verdict.OK)
+    (box,) = seen.regions
+    assert (box.x, box.y, box.width, box.height) == (96, 24, 64, 64)
+    assert (seen.width, seen.height) == (160, 120)
+    assert (seen.heat_map.rows, seen.heat_map.cols) == (15, 16)
+    values = np.frombuffer(seen.heat_map.values, np.uint8).reshape(15, 16)
+    assert values[3:11, 10:].min() > 200
+    assert values[:3].max() == values[11:].max() == values[:, :9].max() == 0
+    assert cv2.imdecode(np.frombuffer(seen.thumbnail or b"", np.uint8), cv2.IMREAD_COLOR).shape == (192, 192, 3)
+
+
+def test_a_frame_that_its_view_was_not_made_for_is_a_dead_letter(tmp_path: Path, scorer: BrightnessScorer) -> None:
+    judge = with_views(tmp_path, scorer, cam_1=View(key="[score.views.cam-1] ", region=Box(96, 24, 80, 64)))
+    outgoing = judge.judge([record(0), record(1, camera="b")])
+    assert [one.camera for one in inspections(outgoing)] == ["b"]
+    (letter,) = dead_letters(outgoing)
+    assert letter.reason is Reason.SIZE_MISMATCH
+    assert "frame is 160x120, [score.views.cam-1] region = [96, 24, 80, 64] reaches to 176x88" in letter.message
+
+
+def test_what_a_mask_leaves_aside_gives_no_verdict(tmp_path: Path) -> None:
+    """A detector whose map is the brightness of each cell, on a picture that is bright on the right."""
+    write_brightness_bundle(tmp_path / "bundle")
+    scorer = load_scorer(tmp_path / "bundle", "onnxruntime")
+    left = np.zeros((120, 160), np.uint8)
+    left[:, :70] = 255
+    path = tmp_path / "left.png"
+    assert cv2.imwrite(str(path), left)
+    judge = with_views(tmp_path, scorer, cam_1=open_view(None, path, ""))  # type: ignore[arg-type]
+    masked, open_ = inspections(judge.judge([record(0, jpeg=half_bright()), record(1, jpeg=half_bright(), camera="b")]))
+    assert (masked.verdict, open_.verdict) == (Verdict.OK, Verdict.DEFECT)
+    assert masked.score < 20 < 230 < open_.score
+    values = np.frombuffer(masked.heat_map.values, np.uint8).reshape(8, 8)
+    assert values[:, 4:].max() == 0
