@@ -118,7 +118,7 @@ def retrain(
         card = load_card(registry.fetch(champion, folder / CHAMPION, settings))
         recipe = _recipe(card, options.method)
         progress("history", 0, 1)
-        history = _ask_history(folder, champion, card, options)
+        history = ask_process(_request(folder, champion, card, options))
         progress("history", 1, 1)
         if not history.made:
             return _nothing(champion, history, options)
@@ -202,11 +202,8 @@ def _recipe(card: DetectorCard, method: str | None) -> Recipe:
         ) from None
 
 
-def _ask_history(
-    folder: Path, champion: RegisteredDetector, card: DetectorCard, options: RetrainOptions
-) -> HistoryAnswer:
-    """The history's answer; raises SourceError with its reason."""
-    request = HistoryRequest(
+def _request(folder: Path, champion: RegisteredDetector, card: DetectorCard, options: RetrainOptions) -> HistoryRequest:
+    return HistoryRequest(
         folder=str(folder),
         product=champion.product,
         since=card.created_at,
@@ -217,13 +214,17 @@ def _ask_history(
         only_if_drifted=options.if_drifted,
         force=options.force,
     )
+
+
+def ask_process(request: HistoryRequest) -> HistoryAnswer:
+    """The history's answer, from a process whose memory is free afterwards; raises SourceError with its reason."""
     command = [sys.executable, "-m", "streaming.retrain_set", msgspec.json.encode(request).decode()]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
         reason = said.rpartition("error: ")[2] if "error: " in said else said[-2000:] or f"exit code {done.returncode}"
-        raise SourceError(f"the history of {champion.product} makes no training set: {reason}")
-    return msgspec.json.decode((folder / ANSWER_FILE).read_bytes(), type=HistoryAnswer)
+        raise SourceError(f"the history of {request.product} makes no training set: {reason}")
+    return msgspec.json.decode((Path(request.folder) / ANSWER_FILE).read_bytes(), type=HistoryAnswer)
 
 
 def _nothing(champion: RegisteredDetector, history: HistoryAnswer, options: RetrainOptions) -> Outcome:

@@ -45,10 +45,10 @@ class RetrainingSource:
         silent = [row.inspection_id for row in known if not (row.label or row.answer)]
         # by a hash, so that no day or camera is preferred, and the same frames are chosen again
         silent.sort(key=lambda origin: hashlib.sha256(origin.encode()).digest())
-        self._chosen = spoken_of + silent[:limit]
+        self.chosen = spoken_of + silent[:limit]
 
     def files(self, spark: SparkSession) -> DataFrame:
-        chosen = spark.createDataFrame([(origin,) for origin in self._chosen], "origin string")
+        chosen = spark.createDataFrame([(origin,) for origin in self.chosen], "origin string")
         return self._archive.files(spark).join(f.broadcast(chosen), "origin")
 
     def label(self, spark: SparkSession, measured: Sequence[Measured]) -> Labelled:
