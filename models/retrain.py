@@ -136,7 +136,11 @@ def _challenge(
 ) -> Outcome:
     """Train, judge, decide, register."""
     data, product = folder / SET_FOLDER, champion.product
-    load_training_set(data)
+    if not load_training_set(data).dataset.test:
+        raise SourceError(
+            f"all frames of {product} fall into the split to learn from, so nothing could be judged: wait for more "
+            "parts, or tell them apart more finely (--gap-seconds, --frames-per-part)"
+        )
     new = folder / CHALLENGER
     train(
         data, product, settings, recipe=recipe, threads=options.threads, register=False, output=new, progress=progress

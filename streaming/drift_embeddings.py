@@ -147,10 +147,11 @@ def _sample(archive: DataFrame, group: Group, periods: Mapping[str, Period], mos
 
 
 def _write(frames: DataFrame, periods: set[str], folder: Path) -> None:
-    for row in frames.where(f.col("period").isin(*periods)).select("period", "inspection_id", "jpeg").toLocalIterator():
+    rows = frames.where(f.col("period").isin(*periods)).select("period", "jpeg").toLocalIterator()
+    for number, row in enumerate(rows):
         place = folder / _REFERENCE if row.period == _REFERENCE else folder / "windows" / row.period
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{row.inspection_id}.jpg").write_bytes(row.jpeg)
+        (place / f"{number}.jpg").write_bytes(row.jpeg)
 
 
 def _looked_at(folder: Path) -> Mapping[str, _Shift]:
