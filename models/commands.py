@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from models import data_commands, registry_commands, retrain_commands
+from models.classifier import commands as classifier
 from models.judging import commands as judging
+from models.progress_bars import bars
 from models.registry_commands import in_one_line
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -76,8 +78,8 @@ def train(
         # when torch is imported
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from models.calibrate import Rates
-        from models.methods import choose
         from models.fitting import DEFAULT_METHOD, Recipe
+        from models.methods import choose
         from models.train import train as run
 
         show("loading", 1, 1)
@@ -123,8 +125,8 @@ def methods() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from models.methods import METHODS
     from models.fitting import DEFAULT_METHOD
+    from models.methods import METHODS
 
     table = Table("method", "what it does", "says where", "options")
     for name, method in METHODS.items():
