@@ -37,6 +37,8 @@ def measure(probabilities: Floats, targets: Targets, classes: tuple[str, ...], m
     found, count = probabilities.argmax(1), len(classes)
     sure = probabilities.max(1) >= min_confidence
     present = np.unique(targets)
+    # rows of float32 add up to 1 only nearly, which scikit-learn warns of
+    exact = probabilities.astype(np.float64)
     areas = {
         f"pr_auc/{classes[index]}": float(average_precision_score(targets == index, probabilities[:, index]))
         for index in present
@@ -44,7 +46,7 @@ def measure(probabilities: Floats, targets: Targets, classes: tuple[str, ...], m
     numbers = {
         "accuracy": float(accuracy_score(targets, found)),
         "balanced_accuracy": float(np.mean([(found[targets == index] == index).mean() for index in present])),
-        "log_loss": float(log_loss(targets, probabilities.astype(np.float64), labels=range(count))),
+        "log_loss": float(log_loss(targets, exact / exact.sum(1, keepdims=True), labels=range(count))),
         "pr_auc": float(np.mean(list(areas.values()))),
         "ece": calibration_error(probabilities, targets),
         "answered": float(sure.mean()),
