@@ -157,6 +157,37 @@ def verify(
 
 
 @app.command()
+def shadow(
+    product: Annotated[str, typer.Argument(help="The product whose challenger scores beside its champion.")],
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only frames captured since this date or RFC 3339 time (UTC).")
+    ] = None,
+    champion: Annotated[str | None, typer.Option(metavar="VERSION", help="Another champion than the newest.")] = None,
+    challenger: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Another challenger than the newest.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The comparison as one JSON object.")] = False,
+    root: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help="Other tables than configured.")] = None,
+) -> None:
+    """Compare champion and challenger on the frames that both have judged.
+
+    With `[score] shadow_fraction` above 0 the challenger scores live beside the champion, and only the champion's
+    verdict counts. This joins both: how often they agree, which defects only one of them sees, how right each was where
+    a label or an operator's answer is known, how their scores go together, and what the challenger failed on.
+
+    **Examples**
+
+    `sightline shadow bottle_cap --since 2026-03-02`
+
+    `sightline shadow bottle_cap --json | jq .challenger_only.frames`
+    """
+    from console.shadow import run
+    from sightline.settings import TableSettings
+
+    run(TableSettings.load(root=root), product, since=since, champion=champion, challenger=challenger, json=json)
+
+
+@app.command()
 def report(
     product: Annotated[str | None, typer.Option(help="Only frames of this product.")] = None,
     since: Annotated[

@@ -94,9 +94,9 @@ def judge(history: History, *, product: str | None = None, since: datetime | Non
         raise SightlineError(_nothing_labelled(product, since, unlabelled))
     columns = {name: frames[name].to_numpy() for name in frames.column_names}
     return Report(
-        overall=_scores("all", columns),
-        products=tuple(_scores(*group) for group in _groups(columns, "product")),
-        cameras=tuple(_scores(*group) for group in _groups(columns, "camera")),
+        overall=scores_of("all", columns),
+        products=tuple(scores_of(*group) for group in _groups(columns, "product")),
+        cameras=tuple(scores_of(*group) for group in _groups(columns, "camera")),
         kinds=tuple(_recall(*group) for group in _groups(columns, "label") if group[0] != GOOD),
         detectors=tuple(sorted(set(columns["detector"]))),
         unlabelled=unlabelled,
@@ -124,7 +124,8 @@ def _groups(columns: Columns, by: str) -> Iterator[tuple[str, Columns]]:
         yield name, {key: values[chosen] for key, values in columns.items()}
 
 
-def _scores(group: str, columns: Columns) -> Scores:
+def scores_of(group: str, columns: Columns) -> Scores:
+    """Counts and measures of frames; `columns` hold their `label`, `verdict`, `score` and `product`."""
     from sklearn.metrics import precision_recall_fscore_support
 
     truth, verdict = columns["label"] != GOOD, columns["verdict"]

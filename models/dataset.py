@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.runtime.decode import decode
+from models.runtime.view import View, white
 from sightline.errors import FrameError, SourceError
 from sightline.trainingset import GOOD as GOOD
 from sightline.trainingset import MIN_GOOD as MIN_GOOD
@@ -70,23 +71,32 @@ def data_digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def load_images(paths: Sequence[Path], height: int, width: int) -> NDArray[np.uint8]:
+def load_images(paths: Sequence[Path], height: int, width: int, view: View | None = None) -> NDArray[np.uint8]:
     """Pictures of any size and depth as the stream would deliver them: uint8 [N, height, width, 3] RGB.
 
-    Raises SourceError naming the file that cannot be read.
+    With a `view` they are cut to its region; its mask is for maps (`models.runtime.view.masked`). Raises SourceError
+    naming the file that cannot be read, or that the view is not for.
     """
     images = np.empty((len(paths), height, width, 3), np.uint8)
     for image, path in zip(images, paths, strict=True):
         try:
-            image[:] = decode(_as_jpeg(path), height, width).image
+            image[:] = decode(_as_jpeg(path), height, width, view).image
         except FrameError as error:
             raise SourceError(f"{path} cannot be used: {error}; repair or remove it") from error
     return images
 
 
-def load_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
-    """A ground-truth mask, [height, width]; raises SourceError when it cannot be read."""
+def load_mask(path: Path, height: int, width: int, view: View | None = None) -> NDArray[np.bool_]:
+    """A ground-truth mask, [height, width], of what `view` lets be seen; raises SourceError when it cannot be read."""
     mask = _decoded(path, cv2.IMREAD_GRAYSCALE)
+    if view:
+        try:
+            x, y, wide, high = view.covered(mask.shape[1], mask.shape[0])
+        except FrameError as error:
+            raise SourceError(f"{path} cannot be used: {error}") from error
+        mask = mask[y : y + high, x : x + wide]
+        if view.mask is not None:
+            mask = np.where(white(view), mask, 0).astype(np.uint8)
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(small > 0)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.dataset import load_images
 from models.runtime.scorer import MAX_BATCH, Scorer, Scores
+from models.runtime.view import View, masked
 
 Progress = Callable[[str, int, int], None]
 """Called with the step's name, what is done and what is to do."""
@@ -18,11 +19,17 @@ def quiet(step: str, done: int, total: int) -> None:
     """Progress for nobody."""
 
 
-def score_pictures(scorer: Scorer, paths: Sequence[Path], step: str, progress: Progress) -> Scores:
-    """Score the pictures at `paths` as the stream would see them; raises SourceError naming one that cannot be read."""
+def score_pictures(
+    scorer: Scorer, paths: Sequence[Path], step: str, progress: Progress, view: View | None = None
+) -> Scores:
+    """Score the pictures at `paths` as the stream would see them, through `view` where their camera has one.
+
+    Raises SourceError naming one that cannot be read.
+    """
     card, parts = scorer.card, []
     for start in range(0, len(paths), MAX_BATCH):
         progress(step, start, len(paths))
-        parts.append(scorer.score(load_images(paths[start : start + MAX_BATCH], card.input_height, card.input_width)))
+        images = load_images(paths[start : start + MAX_BATCH], card.input_height, card.input_width, view)
+        parts.append(masked(view, scorer.score(images)))
     progress(step, len(paths), len(paths))
     return Scores(np.concatenate([part.maps for part in parts]), np.concatenate([part.scores for part in parts]))

@@ -110,7 +110,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """The anomaly map, quantised: row-major uint8 of `rows` × `cols`; 255 stands for `scale` and above."""
+    """The anomaly map over the whole frame, quantised: row-major uint8 of `rows` × `cols`; 255 is `scale` and above.
+
+    It is 0 outside the region of a camera that has one.
+    """
 
     rows: int
     cols: int

@@ -139,7 +139,7 @@ INSPECTION = StructType(
         column("quality", QUALITY, "Facts about the picture itself"),
         column("timings", TIMINGS, "When each stage was done (UTC)"),
         column("source", SOURCE, "Where the frame stood in Kafka"),
-        column("heat_map", HEAT_MAP, "The anomaly map, quantised to bytes"),
+        column("heat_map", HEAT_MAP, "The anomaly map over the whole frame, as bytes; 0 outside a camera's region"),
         column("regions", REGIONS, "Boxes around the anomalous areas; empty when the verdict is ok"),
         LABEL,
         column("thumbnail", BYTES, "JPEG of the frame under its heat map, for defects", optional=True),

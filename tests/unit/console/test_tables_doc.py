@@ -69,6 +69,7 @@ def test_questions_have_answers(history, sql: str) -> None:
         samples.inspection(sequence=0),
         defect,
         review,
+        samples.shadow_inspection(sequence=0, score=0.7, verdict=Verdict.DEFECT),
         samples.alert(),
         samples.operator_action(),
         samples.dead_letter(sequence=1),

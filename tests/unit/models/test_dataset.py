@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.dataset import MIN_GOOD, data_digest, load_images, load_mask, read_dataset
+from models.runtime.view import open_view
 from sightline.errors import SourceError
 
 
@@ -88,3 +89,22 @@ def test_the_data_digest_follows_content_and_not_the_place(tmp_path: Path) -> No
     assert first == second
     fill(tmp_path / "b", MIN_GOOD + 1)
     assert data_digest(read_dataset(tmp_path / "b")) != first
+
+
+def test_pictures_and_ground_truth_are_seen_through_a_view(tmp_path: Path) -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[40:80, 60:120] = 200
+    defect = np.zeros((120, 160), np.uint8)
+    defect[40:80, 60:120] = 255
+    looked_at = np.zeros((120, 160), np.uint8)
+    looked_at[:, :90] = 255
+    for name, picture in (("part.png", image), ("truth.png", defect), ("looked_at.png", looked_at)):
+        assert cv2.imwrite(str(tmp_path / name), picture)
+    view = open_view((60, 40, 60, 40), tmp_path / "looked_at.png", "--")
+    assert load_images([tmp_path / "part.png"], 20, 30, view)[0, 2:-2, 2:-2].min() > 180
+    seen = load_mask(tmp_path / "truth.png", 20, 30, view)
+    assert seen[:, :15].all()
+    assert not seen[:, 15:].any()
+    other = open_view((100, 0, 64, 64), None, "--")
+    with pytest.raises(SourceError, match=r"part.png .*--region = \[100, 0, 64, 64\]"):
+        load_images([tmp_path / "part.png"], 20, 30, other)
