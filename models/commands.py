@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from models import data_commands, registry_commands, retrain_commands
+from models import data_commands, quantise_commands, registry_commands, retrain_commands
 from models.classifier import commands as classifier
 from models.judging import commands as judging
 from models.progress_bars import bars
@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(classifier.app)
 app.add_typer(data_commands.app)
 app.add_typer(judging.app)
+app.add_typer(quantise_commands.app)
 app.add_typer(registry_commands.app)
 app.add_typer(retrain_commands.app)
 

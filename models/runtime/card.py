@@ -14,13 +14,18 @@ from typing import Literal
 
 import msgspec
 
+from models.runtime.alignment import Alignment
 from sightline.contracts import DetectorRef
 from sightline.errors import DetectorError
 
-CARD_VERSION = 1
+CARD_VERSION = 2
+"""2 added `alignment`; a card of version 1 has none and is read as well."""
+READABLE = (1, 2)
 GRAPH_FILE = "detector.onnx"
 CARD_FILE = "detector.json"
 REFERENCE_FILE = "reference.safetensors"
+INT8 = "int8"
+"""The parameter `precision` of a detector that was quantised after training; others have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,7 @@ class DetectorCard:
 
     `score >= threshold` is a defect, `review_threshold <= score < threshold` asks for a person. `map_scale` is the
     anomaly-map value that heat maps draw as 255. Score and map are in the same unit, so the thresholds cut both.
+    With an `alignment`, the graph sees parts that it cut out of pictures of `input_height` × `input_width`.
     """
 
     name: str
@@ -48,7 +54,14 @@ class DetectorCard:
     run_id: str | None
     created_at: datetime
     parameters: dict[str, str | float | int | bool]
+    alignment: Alignment | None = None
     schema_version: int = CARD_VERSION
+
+    @property
+    def graph_size(self) -> tuple[int, int]:
+        """Rows and columns of what the graph takes."""
+        side = self.alignment.side if self.alignment else None
+        return side or self.input_height, side or self.input_width
 
     def reference(self, version: str, digest: str) -> DetectorRef:
         """How an inspection names this detector."""
@@ -74,6 +87,11 @@ def load_card(folder: Path) -> DetectorCard:
         ) from error
     _check_values(path, card)
     return card
+
+
+def is_int8(card: DetectorCard) -> bool:
+    """Whether the graph computes in integers, and so has no PyTorch reference."""
+    return card.parameters.get("precision") == INT8
 
 
 def save_card(card: DetectorCard, folder: Path) -> None:
@@ -102,7 +120,7 @@ def _check_version(path: Path, data: bytes) -> None:
         found = msgspec.json.decode(data, type=dict[str, object]).get("schema_version")
     except msgspec.DecodeError as error:
         raise DetectorError(f"{path} is not JSON: {error}; fetch the bundle again or train it anew") from error
-    if found != CARD_VERSION:
+    if found not in READABLE:
         raise DetectorError(
             f"{path} has schema_version {found!r}, this Sightline reads {CARD_VERSION}: upgrade it or train again"
         )

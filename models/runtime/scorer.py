@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, load_card
+from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, is_int8, load_card
 from models.runtime.graph import Run, detector_contract
 from models.runtime.graph_file import check_graph_file
 from sightline.errors import DetectorError
@@ -70,7 +70,7 @@ class BundleScorer:
         for start in range(0, count, self._max_batch):
             part = slice(start, start + self._max_batch)
             try:
-                maps[part], scores[part] = self._run(np.ascontiguousarray(images[part]))
+                maps[part], scores[part] = self._judge(np.ascontiguousarray(images[part]))
             except (RuntimeError, ValueError) as error:
                 raise DetectorError(
                     f"detector {card.name} failed on {len(images[part])} images of {images.shape[1:]}: {error}"
@@ -80,6 +80,14 @@ class BundleScorer:
                 f"detector {card.name} gave scores that are not finite: its weights are damaged; fetch it again"
             )
         return Scores(maps, scores)
+
+    def _judge(self, pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+        alignment = self.card.alignment
+        if alignment is None:
+            return self._run(pictures)
+        places = alignment.places(pictures)
+        maps, scores = self._run(alignment.cut(pictures, places))
+        return alignment.back(maps, places), scores
 
     def _check(self, images: NDArray[np.uint8]) -> None:
         size = (self.card.input_height, self.card.input_width, 3)
@@ -106,6 +114,11 @@ def load_scorer(folder: Path, backend: Backend = "openvino", threads: int = 1, p
             f"backend {backend} does not compute in {precision}, only in {' or '.join(PRECISIONS[backend])}"
         )
     card = load_card(folder)
+    if backend == "torch" and is_int8(card):
+        raise DetectorError(
+            f"{card.name} is quantised to INT8, which PyTorch does not compute: choose backend openvino or "
+            "onnxruntime, or the detector that it was made from"
+        )
     needed = REFERENCE_FILE if backend == "torch" else GRAPH_FILE
     if not (folder / needed).is_file():
         raise DetectorError(f"{folder / needed} is missing: the bundle is incomplete; fetch it again")
