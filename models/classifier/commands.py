@@ -36,7 +36,7 @@ def train(
     ] = "lite0",
     input_size: Annotated[int, typer.Option(help="Side in pixels that pictures are scaled to.")] = 256,
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning at most; 0 trains a linear layer.")] = 6,
-    learning_rate: Annotated[float, typer.Option(help="Of the first epoch; it falls along a cosine.")] = 3e-4,
+    learning_rate: Annotated[float, typer.Option(help="Of the first epoch; it falls along a cosine.")] = 1e-4,
     error_rate: Annotated[
         float, typer.Option(help="Share of answers that may be wrong on validation pictures; others are `unknown`.")
     ] = 0.05,

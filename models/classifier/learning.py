@@ -27,6 +27,8 @@ from sightline.errors import DetectorError
 _BATCH = 16
 _STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Inverse regularisation of the linear layer; the validation pictures choose."""
+_LEAST_DEVIATION = 0.1
+"""Channels that hardly vary are scaled as if they varied by this share of the others: fine-tuning may wake them."""
 _MOST_WEIGHT = 10.0
 """A picture of a rare class counts for at most so many."""
 
@@ -36,7 +38,7 @@ class Tuning:
     """How the backbone is fine-tuned; no epochs leave it as it was."""
 
     epochs: int = 6
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 0.01
     smoothing: float = 0.05
     """Label smoothing: what is taken from the right class and given to all."""
@@ -123,7 +125,8 @@ def _probe(classifier: Classifier, lesson: Lesson, history: History, tuning: Tun
         learnt = _pooled(classifier, lesson.images, "features", progress)
         chosen_by = _pooled(classifier, lesson.chosen_by, "features 2", progress)
         classifier.mean.copy_(learnt.mean(0))
-        classifier.deviation.copy_(learnt.std(0).clamp_min(1e-6))
+        deviation = learnt.std(0)
+        classifier.deviation.copy_(deviation.clamp_min(_LEAST_DEVIATION * float(deviation.mean())))
         scaled = ((learnt - classifier.mean) / classifier.deviation).double().numpy()
         best = math.inf
         for number, strength in enumerate(_STRENGTHS):
