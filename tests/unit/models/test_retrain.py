@@ -1,0 +1,68 @@
+"""What a retraining does with what it has found out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+
+from models.retrain import Result, RetrainPolicy, _alone, _forgotten, decide
+from models.retrain_reports import Tally, tally
+from models.runtime.card import load_card, save_card
+from models.scoring import quiet
+from sightline.errors import SourceError
+from sightline.retraining import Report, ReportKind
+
+
+@pytest.mark.parametrize(
+    ("policy", "why", "result"),
+    [
+        (RetrainPolicy.PROPOSE, [], Result.PROPOSED),
+        (RetrainPolicy.PROMOTE, [], Result.PROMOTED),
+        (RetrainPolicy.PROPOSE, ["slower"], Result.REFUSED),
+        (RetrainPolicy.PROMOTE, ["slower"], Result.REFUSED),
+    ],
+)
+def test_no_policy_promotes_what_the_gate_objects_to(policy: RetrainPolicy, why: list[str], result: Result) -> None:
+    assert decide(policy, why) is result
+
+
+def test_a_challenger_may_not_forget_what_the_champion_gets_right() -> None:
+    assert _forgotten({"miss": Tally(4, 1, 3), "false-alarm": Tally(5, 0, 0)}) == []
+    assert _forgotten({"confirmed": Tally(9, 8, 7)}) == ["confirmed: 7 of 9 reported frames right, the champion 8"]
+
+
+def test_frames_that_were_learnt_are_counted_apart(bundle: Path, textures, tmp_path: Path) -> None:
+    for number, image in enumerate(textures(4, 7)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+    reports = [
+        Report(kind=ReportKind.FALSE_ALARM, path="0.png", split="train"),
+        Report(kind=ReportKind.FALSE_ALARM, path="1.png", split="test"),
+        Report(kind=ReportKind.FALSE_ALARM, path="2.png", split="validation"),
+        Report(kind=ReportKind.MISS, path="3.png", split="test"),
+    ]
+    calls_all, calls_none = (_copy(bundle, tmp_path / name, limit) for name, limit in (("all", 1e-6), ("none", 1e6)))
+    held_out, learnt = tally(tmp_path, reports, calls_all, calls_none, quiet)
+    assert held_out == {"false-alarm": Tally(2, 0, 2), "miss": Tally(1, 1, 0)}
+    assert learnt == {"false-alarm": Tally(1, 0, 1)}
+
+
+def test_two_retrainings_of_one_product_refuse() -> None:
+    with _alone("cap"):
+        with pytest.raises(SourceError, match="cap is being retrained already"), _alone("cap"):
+            pass
+        with _alone("lid"):
+            pass
+    with _alone("cap"):
+        pass
+
+
+def _copy(bundle: Path, folder: Path, threshold: float) -> Path:
+    """The bundle with another threshold."""
+    shutil.copytree(bundle, folder)
+    card = load_card(folder)
+    save_card(replace(card, threshold=threshold, review_threshold=threshold, map_scale=2 * threshold), folder)
+    return folder
