@@ -8,11 +8,13 @@ import pytest
 
 from models import registry
 from models.doubles import write_brightness_bundle
+from models.registry import CHALLENGER
 from models.runtime.card import GRAPH_FILE
+from models.runtime.view import View
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
 from streaming.champions import KEPT_BUNDLES, Mirror
-from streaming.detectors import CHAMPIONS, DetectorSet, read_pointer
+from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, DetectorSet, read_pointer
 
 
 @pytest.fixture
@@ -20,16 +22,22 @@ def settings(tmp_path: Path) -> RegistrySettings:
     return RegistrySettings.load(tracking_uri=f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
 
 
-def register(tmp_path: Path, settings: RegistrySettings, threshold: float, *, broken: bool = False) -> str:
+def register(
+    tmp_path: Path, settings: RegistrySettings, threshold: float, *, broken: bool = False, alias: str = "champion"
+) -> str:
     bundle = tmp_path / "bundles" / str(threshold)
     write_brightness_bundle(bundle, threshold=threshold)
     if broken:
         (bundle / GRAPH_FILE).write_bytes(b"not a graph")
-    return registry.register_bundle(bundle, settings, alias="champion").version
+    return registry.register_bundle(bundle, settings, alias=alias).version
 
 
 def mirror(tmp_path: Path, settings: RegistrySettings) -> Mirror:
     return Mirror(tmp_path / "detectors", settings, "onnxruntime")
+
+
+def challenger(tmp_path: Path) -> Bundle | None:
+    return read_pointer(tmp_path / "detectors" / CHALLENGERS).get("washer")
 
 
 def in_force(tmp_path: Path) -> tuple[str, float]:
@@ -92,3 +100,30 @@ def test_old_bundles_do_not_pile_up(tmp_path: Path, settings: RegistrySettings) 
     folder = Path(read_pointer(tmp_path / "detectors" / CHAMPIONS)["washer"].folder)
     assert len(list(folder.parent.iterdir())) == KEPT_BUNDLES
     assert in_force(tmp_path) == ("5", 196.0)
+
+
+def test_a_challenger_is_mirrored_apart_and_leaves_when_it_is_promoted(
+    tmp_path: Path, settings: RegistrySettings
+) -> None:
+    champions, challengers = (
+        mirror(tmp_path, settings),
+        Mirror(tmp_path / "detectors", settings, "onnxruntime", CHALLENGER),
+    )
+    register(tmp_path, settings, 200.0)
+    register(tmp_path, settings, 180.0, alias="challenger")
+    champions.sync()
+    challengers.sync()
+    beside = challenger(tmp_path)
+    assert beside is not None
+    assert (beside.version, in_force(tmp_path)) == ("2", ("1", 200.0))
+    registry.set_champion("washer", "2", settings)
+    champions.sync()
+    challengers.sync()
+    assert (challenger(tmp_path), in_force(tmp_path)) == (None, ("2", 180.0))
+
+
+def test_a_detector_that_cannot_be_masked_is_refused(tmp_path: Path, settings: RegistrySettings) -> None:
+    register(tmp_path, settings, 200.0)
+    mask = View(key="[score.views.cam-1] ", mask=b"a PNG", mask_width=8, mask_height=8)
+    with pytest.raises(DetectorError, match=r"no champion .*refused: .*\[score.views.cam-1\] mask cannot be applied"):
+        Mirror(tmp_path / "detectors", settings, "onnxruntime", views=[mask]).start()

@@ -33,6 +33,7 @@ from sightline.contracts import (
     Reason,
     Region,
     Severity,
+    ShadowInspection,
     SourceOffset,
     Timings,
     Verdict,
@@ -138,6 +139,12 @@ def test_each_topic_arrives_in_its_table_as_it_was_sent(plant: Plant) -> None:
     topics = plant.kafka.topics
     one = inspection(3)
     plant.inspect(one)
+    beside = ShadowInspection(
+        inspection_id="s1", line="line-1", camera="cam", sequence=3, captured_at=one.captured_at, product="cap",
+        threshold=1.0, detector=replace(DETECTOR, version="2"), scored_at=NOON, milliseconds=7.5, error="it failed",
+    )  # fmt: skip
+    for _ in range(2):
+        plant.send(topics.shadow, "cam", codec.encode(beside))
     plant.send(topics.alerts, "a1", codec.encode(alert(1, AlertState.OPENED, count=2)))
     action = OperatorAction(
         action_id="x1", alert_id="a1", kind=ActionKind.CONFIRM, actor="ana", at=NOON, defect_type="scratch"
@@ -173,6 +180,9 @@ def test_each_topic_arrives_in_its_table_as_it_was_sent(plant: Plant) -> None:
     assert row["regions"] == [{"x": 1, "y": 2, "width": 3, "height": 4, "peak": 1.5}]
     assert (row["thumbnail"], row["label"], row["verdict"]) == (b"\xff\xd8 picture", "scratch", "defect")
     assert row["timings"]["published_at"] > row["timings"]["scored_at"]
+    assert [
+        (s["detector"]["version"], s["error"], s["verdict"], s["score"]) for s in plant.rows("shadow_inspections")
+    ] == [("2", "it failed", None, None)]
     assert [(a["alert_id"], a["state"], a["count"], a["thumbnail"]) for a in plant.rows("alerts")] == [
         ("a1", "opened", 2, None)
     ]

@@ -17,9 +17,9 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from models.doubles import write_brightness_bundle
 from models.runtime.card import bundle_digest
 from sightline import codec
-from sightline.contracts import Frame, Inspection, Reason, Verdict
+from sightline.contracts import Frame, Inspection, Reason, ShadowInspection, Verdict
 from sightline.settings import KafkaSettings
-from streaming.detectors import CHAMPIONS, Bundle, write_pointer
+from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, write_pointer
 from streaming.score import ScoreSettings, start
 
 if TYPE_CHECKING:
@@ -32,15 +32,18 @@ START = datetime(2026, 1, 2, tzinfo=UTC)
 @pytest.fixture
 def settings(tmp_path: Path) -> ScoreSettings:
     return ScoreSettings.load(
-        backend="onnxruntime", detectors=str(tmp_path / "detectors"), checkpoint=str(tmp_path / "checkpoint")
+        backend="onnxruntime",
+        shadow_fraction=1,
+        detectors=str(tmp_path / "detectors"),
+        checkpoint=str(tmp_path / "checkpoint"),
     )
 
 
-def promote(settings: ScoreSettings, version: str, threshold: float) -> None:
+def promote(settings: ScoreSettings, version: str, threshold: float, pointer: str = CHAMPIONS) -> None:
     folder = Path(settings.detectors) / "washer" / version
     write_brightness_bundle(folder, threshold=threshold)
     champion = Bundle(name="sightline.washer", version=version, digest=bundle_digest(folder), folder=str(folder))
-    write_pointer(Path(settings.detectors) / CHAMPIONS, {"washer": champion})
+    write_pointer(Path(settings.detectors) / pointer, {"washer": champion})
 
 
 def frame(sequence: int, brightness: int, camera: str = "cam-1") -> Frame:
@@ -155,7 +158,14 @@ def test_a_changed_champion_judges_the_next_frames_without_a_restart(
     promote(settings, "2", threshold=160)
     publish(kafka, frame(1, 180))
     wait_for(lambda: len(inspections(kafka)) == 2, running)
-    before, after = sorted(inspections(kafka), key=lambda one: one.sequence)
+    promote(settings, "3", threshold=150, pointer=CHALLENGERS)
+    # loaded in the background: frames do not wait, so some may come too early to be scored beside
+    numbers = iter(range(2, 200))
+    wait_for(lambda: (publish(kafka, frame(next(numbers), 155)), read(kafka, kafka.topics.shadow))[1], running)
+    shadow = codec.decode(ShadowInspection, read(kafka, kafka.topics.shadow)[0].value())
+    assert (shadow.verdict, shadow.detector.version, shadow.threshold) == (Verdict.DEFECT, "3", 150)
+    assert {one.detector.version for one in inspections(kafka)} <= {"1", "2"}
+    before, after, *_ = sorted(inspections(kafka), key=lambda one: one.sequence)
     assert (before.verdict, before.detector.version, before.threshold) == (Verdict.REVIEW, "1", 200)
     assert (after.verdict, after.detector.version, after.threshold) == (Verdict.DEFECT, "2", 160)
 
