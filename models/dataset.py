@@ -61,6 +61,22 @@ def read_dataset(root: Path) -> Dataset:
     return Dataset(root, good, _tests(root) if layout else ())
 
 
+def read_labelled(root: Path) -> tuple[Sample, ...]:
+    """The labelled pictures in `test/KIND` of `root`, with their masks; nothing to learn from needs to be there.
+
+    Raises SourceError when there are none.
+    """
+    if not root.is_dir():
+        raise SourceError(f"{root} is not a folder; name one with labelled pictures in test/KIND")
+    found = _tests(root)
+    if not found:
+        raise SourceError(
+            f"{root} holds no labelled pictures: put good ones in {root / 'test' / GOOD}, defective ones in "
+            f"{root / 'test'}/KIND, and masks, if there are any, in {root / 'ground_truth'}/KIND"
+        )
+    return found
+
+
 def data_digest(dataset: Dataset) -> str:
     """SHA-256 in hex over names and contents of the good pictures."""
     digest = hashlib.sha256()

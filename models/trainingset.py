@@ -6,10 +6,20 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.dataset import Dataset, Sample, read_dataset
+from models.dataset import Dataset, Sample, read_dataset, read_labelled
 from models.runtime.picture import PictureFacts, mask_facts, mask_fault, picture_facts
 from sightline.errors import FrameError, SourceError
-from sightline.trainingset import FILE, GOOD, Manifest, Picture, Split, read_manifest, require_sound, set_digest
+from sightline.trainingset import (
+    FILE,
+    GOOD,
+    MIN_CONTRAST,
+    Manifest,
+    Picture,
+    Split,
+    read_manifest,
+    require_sound,
+    set_digest,
+)
 
 _NAMED = 3
 
@@ -46,6 +56,23 @@ def load_training_set(root: Path, *, mixed_sizes: bool = False) -> TrainingSet:
     pictures = tuple(picture for picture in found if picture)
     require_sound(pictures, mixed_sizes=mixed_sizes)
     return TrainingSet(root, pictures, dataset)
+
+
+def load_labelled(root: Path) -> tuple[Sample, ...]:
+    """The labelled pictures in `test/KIND` of `root`, each read and looked at; nothing to learn from needs to be there.
+
+    Sizes may differ. Raises SourceError, all faults at once: no labelled picture, files that cannot be read, black or
+    plain pictures only, masks that do not fit their picture or belong to none.
+    """
+    samples = read_labelled(root)
+    faults: list[str] = []
+    found = [_scanned(root, Split.TEST, sample, faults) for sample in samples]
+    faults += _orphans(root, Dataset(root, (), samples))
+    seen = [one for one in found if one]
+    if seen and all(one.contrast < MIN_CONTRAST for one in seen):
+        faults.append(f"all {len(seen)} labelled pictures are black or plain all over; look at the camera")
+    _refuse(faults)
+    return samples
 
 
 def _verify(root: Path, manifest: Manifest) -> None:

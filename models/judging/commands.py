@@ -28,6 +28,12 @@ class ThresholdBy(StrEnum):
     CARD = "card"
     F1 = "f1"
     COST = "cost"
+    QUANTILE = "quantile"
+    EXTREMES = "extremes"
+
+
+GOOD_ONLY = (ThresholdBy.QUANTILE, ThresholdBy.EXTREMES)
+"""Rules that look at good frames alone, and aim at a rate of false alarms."""
 
 
 class Runtime(StrEnum):
@@ -36,6 +42,7 @@ class Runtime(StrEnum):
     OPENVINO = "openvino"
     ONNXRUNTIME = "onnxruntime"
     TORCH = "torch"
+    TENSORRT = "tensorrt"
 
 
 @app.command()
@@ -57,7 +64,11 @@ def evaluate(
         Path | None, typer.Option(help="Write report.html, metrics.json and the plots into this folder.")
     ] = None,
     threshold_by: Annotated[
-        ThresholdBy, typer.Option(help="The card's threshold, the one of the best F1, or the one that costs least.")
+        ThresholdBy,
+        typer.Option(
+            help="The card's threshold, the one of the best F1, the one that costs least, or, from good frames only, a "
+            "plain quantile or extreme values."
+        ),
     ] = ThresholdBy.CARD,
     miss_cost: Annotated[float | None, typer.Option(help="What a missed defect costs, in any unit.")] = None,
     false_alarm_cost: Annotated[float | None, typer.Option(help="What a false alarm costs, in the same unit.")] = None,
@@ -65,8 +76,15 @@ def evaluate(
         float | None, typer.Option(help="Share of defects on the line, for the cost; by default that of the pictures.")
     ] = None,
     review_rate: Annotated[
-        float, typer.Option(help="Share of good frames that may be put up for review or called, with `f1` and `cost`.")
+        float,
+        typer.Option(help="Share of good frames that may be put up for review or called, with every rule but `card`."),
     ] = 0.1,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of good frames that may be called, with `quantile` and `extremes`; 0.5 % if not given."
+        ),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Write the bundle, with this threshold and these metrics on its card, here.")
     ] = None,
@@ -87,6 +105,8 @@ def evaluate(
     from sightline.settings import RegistrySettings
 
     costs = _costs(threshold_by, miss_cost, false_alarm_cost, defect_share)
+    if false_alarm_rate is not None and threshold_by not in GOOD_ONLY:
+        raise typer.BadParameter("--false-alarm-rate goes with --threshold-by quantile or extremes")
     settings = RegistrySettings.load()
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-judging-")))
@@ -94,13 +114,14 @@ def evaluate(
         named = f"{registered.product}@{registered.version}" if registered else target
         judged = _judge(bundle, data, backend, threads)
         if threshold_by is not ThresholdBy.CARD:
-            judged = judged.under(_chosen(judged, costs, review_rate))
+            judged = judged.under(_chosen(judged, threshold_by, costs, review_rate, false_alarm_rate))
         options = {
             "--threshold-by": threshold_by.value,
             "--miss-cost": miss_cost,
             "--false-alarm-cost": false_alarm_cost,
             "--defect-share": defect_share,
             "--review-rate": review_rate if threshold_by is not ThresholdBy.CARD else None,
+            "--false-alarm-rate": false_alarm_rate,
             "--backend": backend.value,
             "--threads": threads,
             "--report": report,
@@ -175,10 +196,17 @@ def _judge(bundle: Path, data: Path, backend: Runtime, threads: int) -> Judgemen
         return judge(bundle, data, backend=backend.value, threads=threads, progress=show)
 
 
-def _chosen(judged: Judgement, costs: Costs | None, review_rate: float) -> Thresholds:
-    from models.judging.thresholds import by_cost, by_f1
+def _chosen(
+    judged: Judgement, rule: ThresholdBy, costs: Costs | None, review_rate: float, false_alarm_rate: float | None
+) -> Thresholds:
+    from models.calibrate import Rates
+    from models.judging.thresholds import by_cost, by_extremes, by_f1, by_quantile
 
     scores = judged.scores.scores
+    if rule in GOOD_ONLY:
+        given = {} if false_alarm_rate is None else {"false_alarm": false_alarm_rate}
+        rates = Rates(review=review_rate, **given)
+        return (by_quantile if rule is ThresholdBy.QUANTILE else by_extremes)(scores[~judged.defect], rates)
     if costs is None:
         return by_f1(scores, judged.defect, review_rate)
     return by_cost(scores, judged.defect, costs, review_rate)

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models import dataset
-from models.dataset import load_images, read_dataset
+from models.dataset import load_images
 from models.judging import plots
 from models.judging.judgement import Judgement, Speed
 from models.judging.metrics import by_kind, evaluate
@@ -24,7 +23,7 @@ from models.judging.thresholds import from_card
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, bundle_digest
 from models.runtime.scorer import MAX_BATCH, Backend, Scorer, load_scorer
 from models.scoring import Progress, quiet, score_pictures
-from sightline.errors import SourceError
+from models.trainingset import load_labelled
 
 REPORT_FILE = "report.html"
 METRICS_FILE = "metrics.json"
@@ -51,12 +50,7 @@ def judge(
     progress = progress or quiet
     scorer = load_scorer(bundle, backend, threads)
     card = scorer.card
-    samples = read_dataset(data).test
-    if not samples:
-        raise SourceError(
-            f"{data} holds no labelled pictures: put good ones in {data / 'test' / dataset.GOOD}, defective ones in "
-            f"{data / 'test'}/KIND, and masks, if there are any, in {data / 'ground_truth'}/KIND"
-        )
+    samples = load_labelled(data)
     scores = score_pictures(scorer, [sample.path for sample in samples], "scoring", progress)
     thresholds = from_card(card)
     progress("metrics", 0, 1)
