@@ -20,9 +20,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from models.fitting import Recipe
 from models.judging.judge import judge
 from models.methods import METHODS
-from models.train import Recipe, train
+from models.train import train
 from sightline.settings import RegistrySettings
 
 THREADS = 2

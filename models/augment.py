@@ -65,6 +65,12 @@ def variants(images: NDArray[np.uint8], copies: int, seed: int) -> NDArray[np.ui
     return varied
 
 
+def symmetries(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Square `images`, uint8 [N, S, S, 3], turned by 90, 180 and 270 degrees and mirrored: [N, 4, S, S, 3]."""
+    turned = [np.rot90(images, turns, axes=(1, 2)) for turns in (1, 2, 3)]
+    return np.stack([*turned, images[:, :, ::-1]], axis=1)
+
+
 def augment_to(
     source: NDArray[np.uint8] | Sequence[Path],
     size: int = DEFAULT_SIZE,

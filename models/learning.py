@@ -15,11 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import augment
-from models.dataset import load_images
 from models.features import Features
+from models.preparation import Preparation
 from models.scoring import Progress
-from models.synthetic import synthesise
 
 _BATCH = 8
 
@@ -77,35 +75,45 @@ class Material:
 def gather(
     features: Features,
     paths: Sequence[Path],
+    preparation: Preparation,
     *,
-    variants: int,
     defects: int,
     with_pixels: bool,
     seed: int,
     progress: Progress,
 ) -> Material:
-    """Compute the material of the pictures at `paths`; raises SourceError naming one that cannot be read."""
+    """Compute the material of the pictures at `paths`, each with `defects` synthetic ones.
+
+    Raises SourceError naming a picture that cannot be read.
+    """
     size, grid, count = features.settings.input_size, features.settings.grid, len(paths)
     shape = (features.dimensions, grid, grid)
+    variants = preparation.copies
     found = torch.empty(count, 1 + variants, *shape)
     pixels = torch.empty(count, 1 + variants, 3, size, size) if with_pixels else None
     spoilt, masks = torch.empty(count, defects, *shape), torch.empty(count, defects, grid, grid)
     for start in range(0, count, _BATCH):
         progress("features", start, count)
-        images = load_images(paths[start : start + _BATCH], size, size)
-        part = slice(start, start + len(images))
-        varied = augment.variants(images, variants, seed + start)
-        every = torch.from_numpy(np.concatenate([images[:, None], varied], axis=1).reshape(-1, *images.shape[1:]))
-        normal = features.pixels(every)
+        pictures = preparation.load(paths[start : start + _BATCH])
+        part = slice(start, start + len(pictures))
+        images = preparation.seen(pictures)
+        every = np.concatenate([images[:, None], preparation.varied(images, seed + start)], axis=1)
+        normal = features.pixels(torch.from_numpy(every.reshape(-1, *images.shape[1:])))
         found[part] = features(normal).unflatten(0, (len(images), -1))
         if pixels is not None:
             pixels[part] = normal.unflatten(0, (len(images), -1))
         if defects:
-            made = synthesise(np.repeat(images, defects, axis=0), seed + start)
-            spoilt[part] = features(features.pixels(torch.from_numpy(made.images))).unflatten(0, (len(images), -1))
+            made = preparation.spoilt(pictures, defects, seed + start)
+            spoilt[part] = described(features, made.images).unflatten(0, (len(images), -1))
             masks[part] = torch.from_numpy(shares(made.masks, grid)).unflatten(0, (len(images), -1))
     progress("features", count, count)
     return Material(found, pixels, spoilt, masks)
+
+
+def described(features: Features, images: NDArray[np.uint8]) -> Tensor:
+    """Features [N, d, g, g] of `images`, uint8 [N, S, S, 3], a few at a time."""
+    parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+    return torch.cat([features(features.pixels(torch.from_numpy(np.ascontiguousarray(part)))) for part in parts])
 
 
 def shares(masks: NDArray[np.bool_], grid: int) -> NDArray[np.float32]:

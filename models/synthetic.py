@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import defect_shapes as shapes
+from models.runtime.foreground import foreground
 from sightline.errors import SourceError
 
 MIN_SIDE = 32
@@ -31,12 +32,6 @@ _ATTEMPTS = 6
 _FEWEST_PIXELS = 5
 _SUBTLE, _STRONG = 18.0, 140.0
 """Change of brightness of scratches and stains, of 255."""
-_CLEAR_BORDER = 0.75
-"""Share of the border that must look like background before a background is believed in."""
-_FOREGROUND = (0.03, 0.92)
-"""Share of the picture that a believable part covers."""
-_CRUMB = 0.1
-"""Smallest area, as a share of the largest piece, that still counts as part."""
 _GREY = 1.5
 """Mean difference of the channels, of 255, below which a picture has no colour."""
 
@@ -80,34 +75,6 @@ def synthesise(images: Image, seed: int, kinds: Sequence[Kind | str] = ALL) -> S
         scene = _Scene(images[index], foreground(images[index]), images)
         changed[index], masks[index] = _damaged(scene, kind, child)
     return Synthetic(changed, masks, order)
-
-
-def foreground(image: Image) -> NDArray[np.bool_]:
-    """Where the part lies in `image`, uint8 [H, W, 3]: bool [H, W], all true when no plain background can be told.
-
-    Background is what resembles the border's median colour as closely as the border itself does, or as Otsu's threshold
-    says if that is closer; what it encloses belongs to the part, crumbs do not. It is not believed when much of the
-    border differs, or when hardly anything or almost everything would be part.
-    """
-    height, width, _ = image.shape
-    strip = max(2, min(height, width) // 32)
-    rim = np.ones((height, width), np.bool_)
-    rim[strip:-strip, strip:-strip] = False
-    colour = np.median(image[rim], axis=0)
-    difference = np.abs(image.astype(np.int16) - colour.astype(np.int16)).max(axis=2).astype(np.uint8)
-    smooth = cv2.GaussianBlur(difference, (0, 0), max(1.0, strip / 4))
-    otsu, _ = cv2.threshold(smooth, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    cut = min(otsu, max(CHANGE, 2.0 * float(np.quantile(smooth[rim], _CLEAR_BORDER))))
-    part = (smooth > cut).astype(np.uint8)
-    part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, np.ones((2 * strip + 1, 2 * strip + 1), np.uint8))
-    outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    areas = [cv2.contourArea(outline) for outline in outlines]
-    whole = [outline for outline, area in zip(outlines, areas, strict=True) if area >= _CRUMB * max(areas)]
-    found = cv2.drawContours(np.zeros_like(part), whole, -1, 1, cv2.FILLED).astype(np.bool_)
-    share = float(found.mean())
-    if otsu <= CHANGE or found[rim].mean() > 1 - _CLEAR_BORDER or not _FOREGROUND[0] <= share <= _FOREGROUND[1]:
-        return np.ones((height, width), np.bool_)
-    return np.asarray(found)
 
 
 @dataclass(frozen=True, slots=True)

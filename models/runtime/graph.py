@@ -44,7 +44,7 @@ class Contract:
 def detector_contract(card: DetectorCard) -> Contract:
     """What a detector's graph must look like."""
     outputs: Ports = {MAP: ("float32", (None, card.map_rows, card.map_cols)), SCORE: ("float32", (None,))}
-    return Contract.of_images(card.input_height, card.input_width, outputs)
+    return Contract.of_images(*card.graph_size, outputs)
 
 
 def check_ports(path: Path, contract: Contract, inputs: Ports, outputs: Ports) -> None:

@@ -16,11 +16,12 @@ from models import registry
 from models.calibrate import Rates
 from models.commands import app
 from models.features import FeatureSettings
+from models.fitting import Recipe
 from models.registry import RegisteredDetector
 from models.runtime.card import CARD_FILE, GRAPH_FILE, bundle_digest, load_card, save_card
 from models.runtime.decode import decode
 from models.runtime.scorer import load_scorer
-from models.train import Recipe, Trained, train
+from models.train import Trained, train
 from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
 

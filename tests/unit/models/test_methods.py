@@ -19,6 +19,7 @@ from models.detector import Detector
 from models.features import Features
 from models.learning import Material, gather, shares
 from models.methods import METHODS, choose, with_options
+from models.preparation import Preparation, Variation
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, save_card
 from models.runtime.scorer import load_scorer
 from sightline.errors import DetectorError
@@ -44,8 +45,9 @@ def learn(name: str, pictures: list[Path]) -> tuple[Detector, Material, dict[str
     features = Features(settings).eval()
     with torch.no_grad():
         features.fit([torch.from_numpy(load_images(pictures, 64, 64))])
+        preparation = Preparation(64, variation=Variation.MILD, copies=1)
         material = gather(
-            features, pictures, variants=1, defects=2, with_pixels=method.pixels, seed=0, progress=lambda *_: None
+            features, pictures, preparation, defects=2, with_pixels=method.pixels, seed=0, progress=lambda *_: None
         )
         head = method.fit(material.of(slice(None)), options)
     return Detector(features, head, method.smoothing).eval(), material, options

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.synthetic import ALL, CHANGE, Kind, foreground, synthesise
+from models.runtime.foreground import foreground
+from models.synthetic import ALL, CHANGE, Kind, synthesise
 from sightline.errors import SourceError
 
 

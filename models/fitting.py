@@ -1,0 +1,196 @@
+"""From good pictures to a detector that has learnt them, with its thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from models import calibrate, trials
+from models.calibrate import Calibration, Rates
+from models.dataset import load_images
+from models.detector import Detector
+from models.features import Features, FeatureSettings
+from models.learning import Material, gather
+from models.methods import Method, choose, with_options
+from models.preparation import MOST_COPIES, OVERSIZE, Preparation, Variation
+from models.runtime import alignment
+from models.runtime.alignment import Alignment
+from models.runtime.view import WHOLE
+from models.scoring import Progress
+from models.trials import Trial
+from sightline.errors import DetectorError
+
+DEFAULT_METHOD = "padim"
+
+PICTURES = 600
+"""Good ones that a fit learns, variants included; and as many spoilt ones for a method that learns from those."""
+
+MOST_SPOILT = 12
+"""Synthetic defects of one frame, at most, for a method that learns from them."""
+
+_BATCH = 16
+
+Aligning = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to learn: a method of `models.methods`, and what differs from its defaults.
+
+    `alignment` and `variation` are found by trials on the good frames unless they are given.
+    """
+
+    method: str = DEFAULT_METHOD
+    features: FeatureSettings | None = None
+    options: Mapping[str, float] = field(default_factory=dict)
+    smoothing: float | None = None
+    alignment: Aligning = "auto"
+    variation: Variation | None = None
+    rates: Rates = field(default_factory=Rates)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A detector that has learnt, its thresholds, and what a card says of how."""
+
+    method: str
+    detector: Detector
+    preparation: Preparation
+    calibration: Calibration
+    parameters: Mapping[str, str | float | int | bool]
+    metrics: Mapping[str, float]
+
+
+def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
+    """Learn from the good pictures at `frames` and calibrate on those that each fold has not seen."""
+    method = choose(recipe.method)
+    options = with_options(method, recipe.options)
+    settings = recipe.features or method.features
+    smoothing = method.smoothing if recipe.smoothing is None else recipe.smoothing
+    features = Features(settings).eval()
+    with torch.no_grad():
+        preparation, tried = _preparation(method, settings, frames, recipe, progress)
+        defects = _spoilt(method, len(frames))
+        features.fit(_batches(preparation, frames))
+        material = gather(
+            features,
+            frames,
+            preparation,
+            defects=defects,
+            with_pixels=method.pixels,
+            seed=settings.seed,
+            progress=progress,
+        )
+        calibration, metrics = _calibrate(features, material, method, options, smoothing, recipe.rates, progress)
+        detector = Detector(features, method.fit(material.of(slice(None)), options), smoothing).eval()
+    parameters = settings.on_card() | dict(options)
+    parameters |= {"channels": features.dimensions, "smoothing": smoothing, "synthetic": defects, WHOLE: method.whole}
+    parameters |= {"aligned": preparation.alignment is not None, "variation": str(preparation.variation)}
+    parameters |= {"variants": preparation.copies}
+    parameters |= {f"trial_{trial.preparation.variation}": round(trial.auroc, 4) for trial in tried}
+    return Fitted(recipe.method, detector, preparation, calibration, parameters, metrics)
+
+
+def _preparation(
+    method: Method, settings: FeatureSettings, frames: Sequence[Path], recipe: Recipe, progress: Progress
+) -> tuple[Preparation, list[Trial]]:
+    """Alignment by the outlines of good frames, variation by trials; and the trials, if any were needed."""
+    side, some = settings.input_size, spread(frames, trials.FRAMES)
+    aligning = _alignment(recipe.alignment, some, side)
+    copies = _spoilt(method, len(frames)) - 1 if method.defects else trials.copies_for(len(frames), PICTURES)
+    variations = [Variation.NONE]
+    if recipe.variation:
+        variations, copies = [recipe.variation], copies or MOST_COPIES
+    elif copies:
+        # a method that learns from synthetic defects needs as many good pictures as spoilt ones
+        variations = [variation for variation in Variation if variation is not Variation.NONE or not method.defects]
+    counts = {variation: 0 if variation is Variation.NONE else copies for variation in variations}
+    if len(counts) == 1:
+        ((variation, copies),) = counts.items()
+        return Preparation(side, aligning, variation, copies), []
+    plain = replace(settings, reduction="projection", neighbourhood=1)
+    found = trials.run(Features(plain).eval(), some, aligning, counts, progress)
+    return found[0].preparation, found
+
+
+def _alignment(wanted: Aligning, frames: Sequence[Path], side: int) -> Alignment | None:
+    """What suits `frames`; raises DetectorError when alignment is asked for and impossible."""
+    if wanted == "off":
+        return None
+    learnt = alignment.learn(load_images(frames, OVERSIZE * side, OVERSIZE * side), side)
+    if learnt is None and wanted == "on":
+        raise DetectorError(
+            f"alignment is 'on', but in these {len(frames)} frames the part cannot be told from the background, lies "
+            "always alike, or has no fixed outline; use 'auto' or 'off'"
+        )
+    return learnt
+
+
+def spread(paths: Sequence[Path], most: int) -> list[Path]:
+    """At most `most` of `paths`, evenly spaced."""
+    if len(paths) <= most:
+        return list(paths)
+    return [paths[index] for index in np.linspace(0, len(paths) - 1, most).round().astype(int)]
+
+
+def _spoilt(method: Method, count: int) -> int:
+    """Synthetic defects of each of `count` frames: one at least, to validate with, where the head can judge them."""
+    if method.defects:
+        return max(1, min(MOST_SPOILT, PICTURES // count))
+    return 0 if method.pixels else 1
+
+
+def _batches(preparation: Preparation, frames: Sequence[Path]) -> Iterator[Tensor]:
+    for start in range(0, len(frames), _BATCH):
+        yield torch.from_numpy(preparation.seen(preparation.load(frames[start : start + _BATCH])))
+
+
+def _calibrate(
+    features: Features,
+    material: Material,
+    method: Method,
+    options: Mapping[str, float],
+    smoothing: float,
+    rates: Rates,
+    progress: Progress,
+) -> tuple[Calibration, dict[str, float]]:
+    """Thresholds from frames that a fold has not seen, and how well their synthetic defects are told from them."""
+    done, count = 0, len(material)
+    spoilt = np.empty((count, material.spoilt.shape[1]), np.float32)
+
+    def score(learnt: NDArray[np.intp], held_out: NDArray[np.intp]) -> NDArray[np.float32]:
+        nonlocal done
+        detector = Detector(features, method.fit(material.of(learnt), options), smoothing)
+        found = _judged(detector, *material.frames(held_out))
+        if spoilt.size:
+            defects = material.synthetic(held_out)
+            spoilt[held_out] = _judged(detector, defects, defects).reshape(len(held_out), -1)
+        done += len(held_out)
+        progress("calibrating", done, count)
+        return found
+
+    scores, folds = calibrate.held_out_scores(count, score, method.folds)
+    calibration = calibrate.calibrate(scores, folds, rates)
+    if not spoilt.size:
+        return calibration, {}
+    truth = np.concatenate([np.zeros(count), np.ones(spoilt.size)])
+    auroc = float(roc_auc_score(truth, np.concatenate([scores, spoilt.ravel()])))
+    return calibration, {"synthetic_auroc": auroc}
+
+
+def _judged(detector: Detector, features: Tensor, pixels: Tensor) -> NDArray[np.float32]:
+    """Scores of features in batches."""
+    parts = [
+        detector.judge(features[start : start + _BATCH], pixels[start : start + _BATCH])[1]
+        for start in range(0, len(features), _BATCH)
+    ]
+    found: NDArray[np.float32] = torch.cat(parts).numpy()
+    return found
