@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,23 @@ app.add_typer(judging.app)
 app.add_typer(quantise_commands.app)
 app.add_typer(registry_commands.app)
 app.add_typer(retrain_commands.app)
+
+
+class Align(StrEnum):
+    """Whether parts are aligned."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class Variants(StrEnum):
+    """What is learnt beside each good picture."""
+
+    AUTO = "auto"
+    NONE = "none"
+    MILD = "mild"
+    SYMMETRIC = "symmetric"
 
 
 @app.command()
@@ -44,6 +62,27 @@ def train(
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=NUMBER", help="One of the method's own options; repeat.")
     ] = None,
+    align: Annotated[
+        Align,
+        typer.Option(
+            help="Cut each picture to its part first: for parts that come at any place and size. `auto` does so where "
+            "it clearly brings the outlines of good parts together."
+        ),
+    ] = Align.AUTO,
+    variants: Annotated[
+        Variants,
+        typer.Option(
+            help="Which variants of a good picture are good as well: `mild` are a little moved and lit, `symmetric` "
+            "turned by quarters and mirrored. `auto` tries them."
+        ),
+    ] = Variants.AUTO,
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Look at this part of each picture only, in its pixels.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="A PNG of the pictures' size; what is black there is ignored.")
+    ] = None,
+    mixed_sizes: Annotated[bool, typer.Option(help="Take pictures of several sizes.")] = False,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of good frames that may be called defect; sets the threshold.")
     ] = 0.005,
@@ -81,6 +120,8 @@ def train(
         from models.calibrate import Rates
         from models.fitting import DEFAULT_METHOD, Recipe
         from models.methods import choose
+        from models.preparation import Variation
+        from models.runtime.view import view_of
         from models.train import train as run
 
         show("loading", 1, 1)
@@ -90,6 +131,9 @@ def train(
             method=name,
             features=replace(usual, backbone=backbone or usual.backbone, input_size=input_size or usual.input_size),
             options=chosen,
+            alignment=align.value,
+            variation=None if variants is Variants.AUTO else Variation(variants.value),
+            view=view_of(region, mask),
             rates=Rates(false_alarm=false_alarm_rate, review=review_rate),
         )
         trained = run(
@@ -100,6 +144,7 @@ def train(
             threads=threads,
             alias="champion" if promote else "challenger",
             output=output,
+            mixed_sizes=mixed_sizes,
             progress=show,
         )
     card = trained.card

@@ -23,7 +23,8 @@ from models.methods import Method, choose, with_options
 from models.preparation import MOST_COPIES, OVERSIZE, Preparation, Variation
 from models.runtime import alignment
 from models.runtime.alignment import Alignment
-from models.runtime.view import WHOLE
+from models.runtime.scorer import Scores
+from models.runtime.view import WHOLE, View, masked, on_card
 from models.scoring import Progress
 from models.trials import Trial
 from sightline.errors import DetectorError
@@ -45,7 +46,8 @@ Aligning = Literal["auto", "on", "off"]
 class Recipe:
     """How to learn: a method of `models.methods`, and what differs from its defaults.
 
-    `alignment` and `variation` are found by trials on the good frames unless they are given.
+    `alignment` and `variation` are found by trials on the good frames unless they are given. `view` is the region and
+    mask under which the camera's frames are judged; a mask lies where the frame lies, so nothing is aligned with one.
     """
 
     method: str = DEFAULT_METHOD
@@ -54,6 +56,7 @@ class Recipe:
     smoothing: float | None = None
     alignment: Aligning = "auto"
     variation: Variation | None = None
+    view: View | None = None
     rates: Rates = field(default_factory=Rates)
 
 
@@ -72,6 +75,7 @@ class Fitted:
 def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
     """Learn from the good pictures at `frames` and calibrate on those that each fold has not seen."""
     method = choose(recipe.method)
+    _check_mask(recipe, method)
     options = with_options(method, recipe.options)
     settings = recipe.features or method.features
     smoothing = method.smoothing if recipe.smoothing is None else recipe.smoothing
@@ -89,12 +93,13 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
             seed=settings.seed,
             progress=progress,
         )
-        calibration, metrics = _calibrate(features, material, method, options, smoothing, recipe.rates, progress)
+        calibration, metrics = _calibrate(features, material, method, options, smoothing, recipe, progress)
         detector = Detector(features, method.fit(material.of(slice(None)), options), smoothing).eval()
     parameters = settings.on_card() | dict(options)
     parameters |= {"channels": features.dimensions, "smoothing": smoothing, "synthetic": defects, WHOLE: method.whole}
     parameters |= {"aligned": preparation.alignment is not None, "variation": str(preparation.variation)}
     parameters |= {"variants": preparation.copies}
+    parameters |= on_card(recipe.view)
     parameters |= {f"trial_{trial.preparation.variation}": round(trial.auroc, 4) for trial in tried}
     return Fitted(recipe.method, detector, preparation, calibration, parameters, metrics)
 
@@ -104,7 +109,7 @@ def _preparation(
 ) -> tuple[Preparation, list[Trial]]:
     """Alignment by the outlines of good frames, variation by trials; and the trials, if any were needed."""
     side, some = settings.input_size, spread(frames, trials.FRAMES)
-    aligning = _alignment(recipe.alignment, some, side)
+    aligning = _alignment(recipe, some, side)
     copies = _spoilt(method, len(frames)) - 1 if method.defects else trials.copies_for(len(frames), PICTURES)
     variations = [Variation.NONE]
     if recipe.variation:
@@ -115,23 +120,36 @@ def _preparation(
     counts = {variation: 0 if variation is Variation.NONE else copies for variation in variations}
     if len(counts) == 1:
         ((variation, copies),) = counts.items()
-        return Preparation(side, aligning, variation, copies), []
+        return Preparation(side, aligning, variation, copies, recipe.view), []
     plain = replace(settings, reduction="projection", neighbourhood=1)
-    found = trials.run(Features(plain).eval(), some, aligning, counts, progress)
+    prepared = Preparation(side, aligning, view=recipe.view)
+    found = trials.run(Features(plain).eval(), some, prepared, counts, progress)
     return found[0].preparation, found
 
 
-def _alignment(wanted: Aligning, frames: Sequence[Path], side: int) -> Alignment | None:
+def _alignment(recipe: Recipe, frames: Sequence[Path], side: int) -> Alignment | None:
     """What suits `frames`; raises DetectorError when alignment is asked for and impossible."""
-    if wanted == "off":
+    if recipe.alignment == "off" or (recipe.view and recipe.view.mask):
         return None
-    learnt = alignment.learn(load_images(frames, OVERSIZE * side, OVERSIZE * side), side)
-    if learnt is None and wanted == "on":
+    learnt = alignment.learn(load_images(frames, OVERSIZE * side, OVERSIZE * side, recipe.view), side)
+    if learnt is None and recipe.alignment == "on":
         raise DetectorError(
             f"alignment is 'on', but in these {len(frames)} frames the part cannot be told from the background, lies "
             "always alike, or has no fixed outline; use 'auto' or 'off'"
         )
     return learnt
+
+
+def _check_mask(recipe: Recipe, method: Method) -> None:
+    if not (recipe.view and recipe.view.mask):
+        return
+    if method.whole:
+        raise DetectorError(
+            f"method {recipe.method!r} judges the picture as a whole, so a mask cannot be applied; choose one that "
+            "says where (`sightline methods`), or use a region without a mask"
+        )
+    if recipe.alignment == "on":
+        raise DetectorError("alignment is 'on' and a mask is given: a mask cannot follow the part; leave one out")
 
 
 def spread(paths: Sequence[Path], most: int) -> list[Path]:
@@ -159,7 +177,7 @@ def _calibrate(
     method: Method,
     options: Mapping[str, float],
     smoothing: float,
-    rates: Rates,
+    recipe: Recipe,
     progress: Progress,
 ) -> tuple[Calibration, dict[str, float]]:
     """Thresholds from frames that a fold has not seen, and how well their synthetic defects are told from them."""
@@ -169,16 +187,16 @@ def _calibrate(
     def score(learnt: NDArray[np.intp], held_out: NDArray[np.intp]) -> NDArray[np.float32]:
         nonlocal done
         detector = Detector(features, method.fit(material.of(learnt), options), smoothing)
-        found = _judged(detector, *material.frames(held_out))
+        found = _judged(detector, *material.frames(held_out), recipe.view)
         if spoilt.size:
             defects = material.synthetic(held_out)
-            spoilt[held_out] = _judged(detector, defects, defects).reshape(len(held_out), -1)
+            spoilt[held_out] = _judged(detector, defects, defects, recipe.view).reshape(len(held_out), -1)
         done += len(held_out)
         progress("calibrating", done, count)
         return found
 
     scores, folds = calibrate.held_out_scores(count, score, method.folds)
-    calibration = calibrate.calibrate(scores, folds, rates)
+    calibration = calibrate.calibrate(scores, folds, recipe.rates)
     if not spoilt.size:
         return calibration, {}
     truth = np.concatenate([np.zeros(count), np.ones(spoilt.size)])
@@ -186,11 +204,11 @@ def _calibrate(
     return calibration, {"synthetic_auroc": auroc}
 
 
-def _judged(detector: Detector, features: Tensor, pixels: Tensor) -> NDArray[np.float32]:
-    """Scores of features in batches."""
-    parts = [
-        detector.judge(features[start : start + _BATCH], pixels[start : start + _BATCH])[1]
-        for start in range(0, len(features), _BATCH)
-    ]
-    found: NDArray[np.float32] = torch.cat(parts).numpy()
-    return found
+def _judged(detector: Detector, features: Tensor, pixels: Tensor, view: View | None) -> NDArray[np.float32]:
+    """Scores of features in batches, as the stream would give them under `view`."""
+    parts = []
+    for start in range(0, len(features), _BATCH):
+        part = slice(start, start + _BATCH)
+        maps, scores = (found.numpy() for found in detector.judge(features[part], pixels[part]))
+        parts.append(masked(view, Scores(maps, scores)).scores)
+    return np.concatenate(parts)

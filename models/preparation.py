@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models import augment
 from models.dataset import load_images
 from models.runtime.alignment import Alignment
+from models.runtime.view import View
 from models.synthetic import Synthetic, synthesise
 
 OVERSIZE = 2
@@ -33,12 +34,16 @@ class Variation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """`side` is that of the square pictures that the features see; `copies` variants of each are learnt beside it."""
+    """`side` is that of the square pictures that the features see; `copies` variants of each are learnt beside it.
+
+    `view` is the part of each frame that the camera's settings leave.
+    """
 
     side: int
     alignment: Alignment | None = None
     variation: Variation = Variation.NONE
     copies: int = 0
+    view: View | None = None
 
     @property
     def picture_side(self) -> int:
@@ -47,7 +52,7 @@ class Preparation:
 
     def load(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
         """uint8 [N, picture_side, picture_side, 3] RGB; raises SourceError naming a file that cannot be read."""
-        return load_images(paths, self.picture_side, self.picture_side)
+        return load_images(paths, self.picture_side, self.picture_side, self.view)
 
     def seen(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What the features see of `pictures`: uint8 [N, side, side, 3]."""

@@ -243,7 +243,9 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is 
     @staticmethod
     def _read(paths: Sequence[Path], card: DetectorCard) -> Iterator[Mapping[str, NDArray[np.uint8]]]:
         for path in paths:
-            yield {INPUT: load_images([path], card.input_height, card.input_width)}
+            pictures = load_images([path], card.input_height, card.input_width)
+            aligned = card.alignment
+            yield {INPUT: aligned.cut(pictures, aligned.places(pictures)) if aligned else pictures}
 
 
 def _divided(dataset: Dataset, pictures: int) -> tuple[list[Path], list[Path]]:

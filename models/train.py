@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import export, registry
-from models.dataset import Dataset, data_digest, read_dataset
+from models import export, quantise, registry
+from models.dataset import Dataset, data_digest
 from models.fitting import Fitted, Recipe, fit, spread
 from models.judging.metrics import evaluate
 from models.registry import RegisteredDetector
-from models.runtime.card import DetectorCard, load_card, save_card
+from models.runtime.card import DetectorCard, is_int8, load_card, save_card
 from models.runtime.scorer import Backend, load_scorer
+from models.runtime.view import View
 from models.scoring import Progress, quiet, score_pictures
+from models.trainingset import load_training_set
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
 
@@ -54,19 +55,22 @@ def train(
     register: bool = True,
     alias: str | None = registry.CHAMPION,
     output: Path | None = None,
+    mixed_sizes: bool = False,
     progress: Progress | None = None,
 ) -> Trained:
     """Learn what good frames look like, calibrate, evaluate where labels are, export, prove parity, register.
 
-    `output` is a folder that keeps the bundle as well. Raises SourceError for the pictures, DetectorError for a
-    detector that cannot be trusted, RegistryError when it cannot be registered.
+    `output` is a folder that keeps the bundle as well; `mixed_sizes` takes pictures of several sizes. Raises
+    SourceError for the pictures, DetectorError for a detector that cannot be trusted, RegistryError when it cannot be
+    registered.
     """
     registry.check_product(product)
     progress = progress or quiet
     torch.set_num_threads(threads)
-    dataset = read_dataset(data)
+    dataset = load_training_set(data, mixed_sizes=mixed_sizes).dataset
     frames = spread(dataset.good, MAX_FRAMES)
-    fitted = fit(frames, recipe or Recipe(), progress)
+    recipe = recipe or Recipe()
+    fitted = fit(frames, recipe, progress)
     with tempfile.TemporaryDirectory(prefix="sightline-bundle-") as temporary:
         bundle = Path(temporary)
         save_card(_card(dataset, product, registry_settings, fitted), bundle)
@@ -75,7 +79,7 @@ def train(
         export.write(fitted.detector, size, bundle)
         progress("exporting", 1, 1)
         prove_parity(bundle, fitted.preparation.load(spread(frames, _PARITY_FRAMES)))
-        _evaluate(bundle, dataset, threads, progress)
+        _evaluate(bundle, dataset, recipe.view, threads, progress)
         registered = None
         if register:
             progress("registering", 0, 1)
@@ -96,9 +100,13 @@ def train(
 def prove_parity(bundle: Path, images: NDArray[np.uint8]) -> dict[Backend, float]:
     """Largest difference of each runtime to PyTorch, as a share of the threshold.
 
+    A quantised detector has no PyTorch reference: OpenVINO is compared with ONNX Runtime.
+
     Raises DetectorError when one is beyond PARITY_TOLERANCE.
     """
     threads = torch.get_num_threads()
+    if is_int8(load_card(bundle)):
+        return {"openvino": quantise.prove_parity(bundle, images, threads)}
     reference = load_scorer(bundle, "torch", threads).score(images)
     threshold = load_card(bundle).threshold
     differences: dict[Backend, float] = {}
@@ -117,22 +125,15 @@ def prove_parity(bundle: Path, images: NDArray[np.uint8]) -> dict[Backend, float
     return differences
 
 
-def _evaluate(bundle: Path, dataset: Dataset, threads: int, progress: Progress) -> None:
+def _evaluate(bundle: Path, dataset: Dataset, view: View | None, threads: int, progress: Progress) -> None:
     """Add metrics to the card, measured with the runtime that will judge online."""
     if not dataset.test:
         return
     card = load_card(bundle)
     scorer = load_scorer(bundle, threads=threads)
-    scores = score_pictures(scorer, [sample.path for sample in dataset.test], "testing", progress)
-    metrics = evaluate(dataset.test, scores, card.threshold)
+    scores = score_pictures(scorer, [sample.path for sample in dataset.test], "testing", progress, view)
+    metrics = evaluate(dataset.test, scores, card.threshold, view)
     save_card(replace(card, metrics=card.metrics | metrics), bundle)
-
-
-def _spread(paths: Sequence[Path], most: int) -> list[Path]:
-    """At most `most` of `paths`, evenly spaced."""
-    if len(paths) <= most:
-        return list(paths)
-    return [paths[index] for index in np.linspace(0, len(paths) - 1, most).round().astype(int)]
 
 
 def _card(dataset: Dataset, product: str, registry_settings: RegistrySettings, fitted: Fitted) -> DetectorCard:

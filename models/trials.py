@@ -22,7 +22,6 @@ from models.heads.positional import PositionalGaussian
 from models.learning import described
 from models.methods import METHODS
 from models.preparation import MOST_COPIES, Preparation, Variation
-from models.runtime.alignment import Alignment
 from models.scoring import Progress
 
 FRAMES = 48
@@ -43,13 +42,12 @@ class Trial:
 def run(
     features: Features,
     frames: Sequence[Path],
-    alignment: Alignment | None,
+    plain: Preparation,
     variations: Mapping[Variation, int],
     progress: Progress,
 ) -> list[Trial]:
-    """Try each of `variations`, given with its copies of a frame; best first, and what was given first if equal."""
+    """Try `plain` with each of `variations`, given with its copies of a frame; best first, the earlier one if equal."""
     seed = features.settings.seed
-    plain = Preparation(features.settings.input_size, alignment)
     pictures = plain.load(frames)
     images = plain.seen(pictures)
     good = described(features, images)

@@ -18,7 +18,7 @@ from pathlib import Path
 from models import registry
 from models.registry import CHALLENGER, CHAMPION, RegisteredDetector
 from models.runtime.card import load_card
-from models.runtime.scorer import Backend
+from models.runtime.scorer import Backend, Precision
 from models.runtime.view import View, check_maskable
 from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
@@ -27,6 +27,8 @@ from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, read_pointer, wr
 log = logging.getLogger(__name__)
 
 TRIAL_SECONDS = 60
+ENGINE_SECONDS = 900
+"""TensorRT builds its engine in the trial, and the workers find it in the cache."""
 KEPT_BUNDLES = 3
 
 POINTERS = {CHAMPION: CHAMPIONS, CHALLENGER: CHALLENGERS}
@@ -45,13 +47,16 @@ class Mirror:
         folder: Path,
         settings: RegistrySettings,
         backend: Backend,
+        precision: Precision = "fp32",
+        *,
         alias: str = CHAMPION,
         views: Iterable[View] = (),
     ) -> None:
         self._folder = folder.absolute()
         self._pointer = self._folder / POINTERS[alias]
         self._settings = settings
-        self._backend = backend
+        self._backend, self._precision = backend, precision
+        self._seconds = ENGINE_SECONDS if backend == "tensorrt" else TRIAL_SECONDS
         self._alias = alias
         self._views = tuple(views)
         self._refused: dict[tuple[str, str], str] = {}
@@ -83,7 +88,7 @@ class Mirror:
         """End the background thread; returns when it has ended."""
         self._stop.set()
         if self._thread:
-            self._thread.join(timeout=TRIAL_SECONDS)
+            self._thread.join(timeout=self._seconds)
 
     def sync(self) -> None:
         """Take over every detector that changed; raises RegistryError when the registry cannot be asked."""
@@ -138,11 +143,11 @@ class Mirror:
 
     def _try(self, folder: Path) -> None:
         """Load and self-check the bundle in another process: a crash or a hang there costs nothing here."""
-        command = [sys.executable, "-m", "streaming.trial", str(folder), self._backend]
+        command = [sys.executable, "-m", "streaming.trial", str(folder), self._backend, self._precision]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=self._seconds, check=False)
         except subprocess.TimeoutExpired:
-            raise DetectorError(f"{folder} was not ready within {TRIAL_SECONDS} s") from None
+            raise DetectorError(f"{folder} was not ready within {self._seconds} s") from None
         if done.returncode != 0:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise DetectorError(f"{folder} failed its trial: {said[-1]}")

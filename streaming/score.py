@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infra.spark import SparkSettings, build_session
 from models.registry import CHALLENGER
-from models.runtime.scorer import Backend
+from models.runtime.scorer import Backend, Precision
 from models.runtime.view import View, open_view
 from sightline import logs
 from sightline.errors import SettingsError
@@ -52,6 +52,8 @@ class ScoreSettings(Section):
     section: ClassVar[str] = "score"
 
     backend: Backend = "openvino"
+    precision: Precision = "fp32"
+    """How it computes: OpenVINO also in `bf16` where the CPU can, TensorRT also in `fp16`."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads of one detector; with one worker process per core, one."""
     batch_frames: Annotated[int, Field(ge=1, le=256)] = 16
@@ -76,8 +78,8 @@ def main() -> None:
     settings, kafka = ScoreSettings.load(), KafkaSettings.load()
     seen = [view for _, view in views(settings)]
     folder, registry = Path(settings.detectors), RegistrySettings.load()
-    champions = Mirror(folder, registry, settings.backend, views=seen)
-    challengers = Mirror(folder, registry, settings.backend, CHALLENGER, seen)
+    champions = Mirror(folder, registry, settings.backend, settings.precision, views=seen)
+    challengers = Mirror(folder, registry, settings.backend, settings.precision, alias=CHALLENGER, views=seen)
     champions.start()
     if settings.shadow_fraction:
         challengers.follow()
@@ -125,6 +127,7 @@ def plan(kafka: KafkaSettings, settings: ScoreSettings) -> WorkerPlan:
         detectors=settings.detectors,
         topic_prefix=kafka.topic_prefix,
         backend=settings.backend,
+        precision=settings.precision,
         threads=settings.threads,
         batch_frames=settings.batch_frames,
         archive_ok_fraction=settings.archive_ok_fraction,

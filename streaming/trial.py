@@ -1,4 +1,4 @@
-"""`python -m streaming.trial FOLDER BACKEND`: can this bundle be loaded and does it score? Exit 0 says yes."""
+"""`python -m streaming.trial FOLDER BACKEND PRECISION`: does this bundle load and score here? Exit 0 says yes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from models.runtime.scorer import Backend, load_scorer
-from sightline.errors import DetectorError
+from models.runtime.scorer import Backend, Precision, load_scorer
+from sightline.errors import DetectorError, PrerequisiteError
 
 
-def main(folder: str, backend: str) -> int:
+def main(folder: str, backend: str, precision: str) -> int:
     try:
-        load_scorer(Path(folder), cast(Backend, backend))
-    except DetectorError as error:
+        load_scorer(Path(folder), cast(Backend, backend), precision=cast(Precision, precision))
+    except (DetectorError, PrerequisiteError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    sys.exit(main(*sys.argv[1:4]))

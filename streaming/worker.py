@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from models.runtime.decode import decode
 from models.runtime.interpret import heat_map, in_frame
-from models.runtime.scorer import Backend, Scorer, Scores, load_scorer
+from models.runtime.scorer import Backend, Precision, Scorer, Scores, load_scorer
 from models.runtime.view import View, check_maskable
 from sightline import codec
 from sightline.contracts import DeadLetter, Inspection, Reason, Timings, Verdict
@@ -40,6 +40,7 @@ class WorkerPlan:
     detectors: str
     topic_prefix: str
     backend: Backend
+    precision: Precision
     threads: int
     batch_frames: int
     archive_ok_fraction: float
@@ -67,7 +68,7 @@ def _judge(plan: WorkerPlan) -> FrameJudge:
     folder, topics, views = Path(plan.detectors), Topics(plan.topic_prefix), dict(plan.views)
 
     def load(bundle: Path) -> Scorer:
-        scorer = load_scorer(bundle, plan.backend, plan.threads)
+        scorer = load_scorer(bundle, plan.backend, plan.threads, plan.precision)
         check_maskable(scorer.card, views.values())
         return scorer
 

@@ -88,6 +88,10 @@ def evaluate(
     save: Annotated[
         Path | None, typer.Option(help="Write the bundle, with this threshold and these metrics on its card, here.")
     ] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="The camera's region: look at this part of each picture only.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="The camera's mask, a PNG; what is black there is ignored.")] = None,
     backend: Annotated[Runtime, typer.Option(help="What computes the scores.")] = Runtime.OPENVINO,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to score with.")] = 1,
     log: Annotated[
@@ -112,7 +116,7 @@ def evaluate(
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-judging-")))
         bundle, registered = _bundle(target, temporary, settings)
         named = f"{registered.product}@{registered.version}" if registered else target
-        judged = _judge(bundle, data, backend, threads)
+        judged = _judge(bundle, data, backend, threads, region, mask)
         if threshold_by is not ThresholdBy.CARD:
             judged = judged.under(_chosen(judged, threshold_by, costs, review_rate, false_alarm_rate))
         options = {
@@ -122,6 +126,8 @@ def evaluate(
             "--defect-share": defect_share,
             "--review-rate": review_rate if threshold_by is not ThresholdBy.CARD else None,
             "--false-alarm-rate": false_alarm_rate,
+            "--region": region,
+            "--mask": mask,
             "--backend": backend.value,
             "--threads": threads,
             "--report": report,
@@ -177,23 +183,19 @@ def _bundle(target: str, temporary: Path, settings: RegistrySettings) -> tuple[P
     return registry.fetch(detector, temporary / "bundle", settings), detector
 
 
-def _judge(bundle: Path, data: Path, backend: Runtime, threads: int) -> Judgement:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+def _judge(
+    bundle: Path, data: Path, backend: Runtime, threads: int, region: str | None, mask: Path | None
+) -> Judgement:
+    from models.progress_bars import bars
 
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        steps = {"loading": bars.add_task("loading", total=1)}
+    with bars() as show:
+        show("loading", 0, 1)
         from models.judging.judge import judge
+        from models.runtime.view import view_of
 
-        bars.update(steps["loading"], completed=1)
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in steps:
-                steps[step] = bars.add_task(step, total=total)
-            bars.update(steps[step], completed=done, total=total)
-
-        return judge(bundle, data, backend=backend.value, threads=threads, progress=show)
+        show("loading", 1, 1)
+        view = view_of(region, mask)
+        return judge(bundle, data, backend=backend.value, threads=threads, view=view, progress=show)
 
 
 def _chosen(

@@ -22,6 +22,7 @@ from models.judging.report import render
 from models.judging.thresholds import from_card
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, bundle_digest
 from models.runtime.scorer import MAX_BATCH, Backend, Scorer, load_scorer
+from models.runtime.view import View
 from models.scoring import Progress, quiet, score_pictures
 from models.trainingset import load_labelled
 
@@ -40,27 +41,31 @@ def judge(
     *,
     backend: Backend = "openvino",
     threads: int = 1,
+    view: View | None = None,
     progress: Progress | None = None,
 ) -> Judgement:
     """Score the labelled pictures of `data` (`test/KIND`) with the detector in `bundle`, and measure it.
 
-    The thresholds are the card's; `Judgement.under` cuts the same scores elsewhere. Raises SourceError when there are
-    no labelled pictures or one cannot be read, DetectorError when the bundle cannot be used.
+    `view` is the camera's region and mask. The thresholds are the card's; `Judgement.under` cuts the same scores
+    elsewhere. Raises SourceError when there are no labelled pictures or one cannot be read, DetectorError when the
+    bundle cannot be used.
     """
     progress = progress or quiet
     scorer = load_scorer(bundle, backend, threads)
     card = scorer.card
     samples = load_labelled(data)
-    scores = score_pictures(scorer, [sample.path for sample in samples], "scoring", progress)
+    scores = score_pictures(scorer, [sample.path for sample in samples], "scoring", progress, view)
     thresholds = from_card(card)
     progress("metrics", 0, 1)
-    metrics = evaluate(samples, scores, thresholds.threshold)
+    metrics = evaluate(samples, scores, thresholds.threshold, view)
     kinds = by_kind(samples, scores.scores, thresholds.threshold, thresholds.review_threshold)
     progress("metrics", 1, 1)
-    images = load_images([sample.path for sample in samples[:MAX_BATCH]], card.input_height, card.input_width)
+    first = [sample.path for sample in samples[:MAX_BATCH]]
+    images = load_images(first, card.input_height, card.input_width, view)
     return Judgement(
         bundle=bundle,
         data=data,
+        view=view,
         card=card,
         digest=bundle_digest(bundle),
         samples=samples,

@@ -15,6 +15,7 @@ from models.judging.metrics import KindCount, by_kind, image_metrics, is_defect
 from models.judging.thresholds import Thresholds, recalibrated
 from models.runtime.card import DetectorCard
 from models.runtime.scorer import Backend, Scores
+from models.runtime.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Judgement:
 
     bundle: Path
     data: Path
+    view: View | None = None
     card: DetectorCard
     digest: str
     samples: Sequence[Sample]

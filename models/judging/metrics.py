@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from models import dataset
 from models.dataset import Sample
 from models.runtime.scorer import Scores
+from models.runtime.view import View
 
 PRO_LIMITS = {"aupro_30": 0.3, "aupro_05": 0.05}
 """Metric name to the pixel false-positive rate up to which per-region overlap is integrated."""
@@ -47,14 +48,14 @@ class PixelCurves:
     overlap: NDArray[np.float64]
 
 
-def evaluate(samples: Sequence[Sample], scores: Scores, threshold: float) -> dict[str, float]:
+def evaluate(samples: Sequence[Sample], scores: Scores, threshold: float, view: View | None = None) -> dict[str, float]:
     """Metrics of `scores`, in the order of `samples`; those that the labels cannot give are left out.
 
-    Those of `image_metrics` at `threshold`, and those of `pixel_metrics`.
+    Those of `image_metrics` at `threshold`, and those of `pixel_metrics`; `view` is what was scored of each frame.
     """
     if not samples:
         return {}
-    return image_metrics(is_defect(samples), scores.scores, threshold) | pixel_metrics(samples, scores.maps)
+    return image_metrics(is_defect(samples), scores.scores, threshold) | pixel_metrics(samples, scores.maps, view)
 
 
 def is_defect(samples: Sequence[Sample]) -> NDArray[np.bool_]:
@@ -109,14 +110,14 @@ def by_kind(
     return counts
 
 
-def pixel_metrics(samples: Sequence[Sample], maps: NDArray[np.float32]) -> dict[str, float]:
+def pixel_metrics(samples: Sequence[Sample], maps: NDArray[np.float32], view: View | None = None) -> dict[str, float]:
     """`pixel_auroc`, and the area under the per-region overlap for each of PRO_LIMITS; empty without any mask.
 
     Maps [N, rows, cols] are brought to 256 × 256 bilinearly. Good frames count as masks without a defect; defective
     frames whose mask is missing or empty are left out. Regions are 8-connected (Bergmann et al. 2021, "The MVTec
     Anomaly Detection Dataset", IJCV, section 6.1).
     """
-    masks = {index: mask for index, mask in enumerate(_masks(samples)) if mask is not None}
+    masks = {index: mask for index, mask in enumerate(_masks(samples, view)) if mask is not None}
     if not any(mask.any() for mask in masks.values()):
         return {}
     size = (_PIXEL_SIZE, _PIXEL_SIZE)
@@ -172,12 +173,12 @@ def _best_f1(defect: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
     return float(np.max(2 * precision * recall / np.where(both > 0, both, 1)))
 
 
-def _masks(samples: Sequence[Sample]) -> Iterator[NDArray[np.bool_] | None]:
+def _masks(samples: Sequence[Sample], view: View | None) -> Iterator[NDArray[np.bool_] | None]:
     for sample in samples:
         if sample.kind == dataset.GOOD:
             yield np.zeros((_PIXEL_SIZE, _PIXEL_SIZE), bool)
             continue
-        mask = dataset.load_mask(sample.mask, _PIXEL_SIZE, _PIXEL_SIZE) if sample.mask else None
+        mask = dataset.load_mask(sample.mask, _PIXEL_SIZE, _PIXEL_SIZE, view) if sample.mask else None
         yield mask if mask is not None and mask.any() else None
 
 

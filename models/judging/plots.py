@@ -28,6 +28,7 @@ from models.dataset import Sample, load_images, load_mask
 from models.judging.judgement import Judgement
 from models.judging.thresholds import recalibrated
 from models.runtime.interpret import overlay_thumbnail
+from models.runtime.view import View
 
 GOOD, DEFECT, REVIEW, OUTLINE = "#0072B2", "#D55E00", "#E69F00", "#56B4E9"
 
@@ -187,7 +188,7 @@ def _tiles(judgement: Judgement, chosen: Sequence[int]) -> Figure | None:
     figure = Figure(figsize=(0.2 + 3.1 * columns, 2.15 * rows), layout=layout, facecolor="white")
     cells = figure.subplots(rows, columns, squeeze=False).ravel()
     paths = [judgement.samples[index].path for index in chosen]
-    images = load_images(paths, card.input_height, card.input_width)
+    images = load_images(paths, card.input_height, card.input_width, judgement.view)
     shown = replace(recalibrated(card, judgement.thresholds), map_scale=_HEADROOM * judgement.thresholds.threshold)
     for axes, index, image in zip(cells, chosen, images, strict=False):
         sample, score = judgement.samples[index], float(judgement.scores.scores[index])
@@ -196,7 +197,7 @@ def _tiles(judgement: Judgement, chosen: Sequence[int]) -> Figure | None:
         heat = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         gap = np.full((_SIDE, 8, 3), 255, np.uint8)
         axes.imshow(np.hstack([picture, gap, heat]))
-        _outline(axes, sample, left=_SIDE + gap.shape[1])
+        _outline(axes, sample, judgement.view, left=_SIDE + gap.shape[1])
         title = f"{drawable(sample.kind, 12)}/{drawable(sample.path.name)}\n{score:.2f} of {shown.threshold:.2f}"
         axes.set_title(title, size=9, color=_INK, loc="left", parse_math=False, linespacing=1.25)
     for axes in cells:
@@ -204,10 +205,10 @@ def _tiles(judgement: Judgement, chosen: Sequence[int]) -> Figure | None:
     return figure
 
 
-def _outline(axes: Axes, sample: Sample, left: int) -> None:
+def _outline(axes: Axes, sample: Sample, view: View | None, left: int) -> None:
     if sample.mask is None:
         return
-    mask = load_mask(sample.mask, _SIDE, _SIDE).astype(np.uint8)
+    mask = load_mask(sample.mask, _SIDE, _SIDE, view).astype(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     for outline in outlines:
         closed = np.vstack([outline[:, 0], outline[:1, 0]])

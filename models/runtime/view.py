@@ -6,6 +6,7 @@ a plain value: it travels to worker processes, mask included.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,6 +77,24 @@ class View:
         return self.region
 
 
+def view_of(region: str | None, mask: Path | None, key: str = "--") -> View | None:
+    """The view of options of a command, `region` as `x,y,width,height`; None where neither is given.
+
+    Raises SettingsError as `open_view` does, and for a region that is not four whole numbers.
+    """
+    if region is None and mask is None:
+        return None
+    if region is None:
+        return open_view(None, mask, key)
+    try:
+        x, y, width, height = (int(part) for part in region.split(","))
+    except ValueError:
+        raise SettingsError(
+            f"{key}region is {region!r}, expected x,y,width,height in pixels, such as 80,0,640,480"
+        ) from None
+    return open_view((x, y, width, height), mask, key)
+
+
 def open_view(region: tuple[int, int, int, int] | None, mask: Path | None, key: str) -> View:
     """The view of these settings; `key` precedes the words `region` and `mask` in messages.
 
@@ -109,6 +128,14 @@ def open_view(region: tuple[int, int, int, int] | None, mask: Path | None, key: 
         where = f" inside {key}region = {list(box)}" if box else ""
         raise SettingsError(f"{at} is black all over{where}: nothing would be looked at; paint white what counts")
     return View(key=key, region=box, mask=data, mask_width=width, mask_height=height)
+
+
+def on_card(view: View | None) -> dict[str, str]:
+    """What a card's `parameters` say of the view that a detector learnt under; nothing for whole frames."""
+    if view is None:
+        return {}
+    said = {"region": ",".join(map(str, view.region))} if view.region else {}
+    return said | ({"mask_sha256": hashlib.sha256(view.mask).hexdigest()} if view.mask else {})
 
 
 def masked(view: View | None, scores: Scores) -> Scores:

@@ -107,7 +107,7 @@ def test_a_challenger_is_mirrored_apart_and_leaves_when_it_is_promoted(
 ) -> None:
     champions, challengers = (
         mirror(tmp_path, settings),
-        Mirror(tmp_path / "detectors", settings, "onnxruntime", CHALLENGER),
+        Mirror(tmp_path / "detectors", settings, "onnxruntime", alias=CHALLENGER),
     )
     register(tmp_path, settings, 200.0)
     register(tmp_path, settings, 180.0, alias="challenger")

@@ -24,7 +24,7 @@ def test_a_missing_card_names_the_file_and_the_remedy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "schema_version 2, this Sightline reads 1"),
+        ({"schema_version": 3}, "schema_version 3, this Sightline reads 2"),
         ({"threshold": "high"}, r"Expected `float`, got `str` - at `\$\.threshold`"),
         ({"threshold": None}, r"\$\.threshold"),
         ({"threshold": -1.0}, "threshold is -1.0"),

@@ -112,7 +112,7 @@ def test_a_card_of_another_graph_is_refused(copy: Path, card: DetectorCard, back
 
 def test_a_newer_card_is_refused(copy: Path) -> None:
     path = copy / CARD_FILE
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 7'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 7'))
     with pytest.raises(DetectorError, match="schema_version 7"):
         load_scorer(copy)
 

@@ -28,6 +28,8 @@ def draw_defect(image: NDArray[np.uint8], label: str, rng: np.random.Generator) 
     row, column = (int(value) for value in rng.integers(20, 44, 2))
     if label == "scratch":
         cv2.line(image, (column - 14, row - 6), (column + 14, row + 6), (10, 10, 10), 3)
+    if label == "dent":
+        cv2.circle(image, (column, row), 8, (60, 60, 60), 2)
     if label == "spot":
         cv2.circle(image, (column, row), 6, (250, 250, 250), -1)
 
