@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing.queues import SimpleQueue
+from multiprocessing import get_context
 from pathlib import Path
 
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
@@ -35,6 +36,7 @@ class Row:
 
     data: str
     method: str
+    prepared: str
     metrics: dict[str, float]
     frames_per_second: float
     graph_mb: float
@@ -44,16 +46,11 @@ class Row:
 
 def measure(folder: Path, method: str) -> Row:
     """Train, judge and weigh in a process that ends afterwards."""
-    context = multiprocessing.get_context("spawn")
-    queue: SimpleQueue[Row] = context.SimpleQueue()
-    worker = context.Process(target=_work, args=(folder, method, queue))
-    worker.start()
-    row = queue.get()
-    worker.join()
-    return row
+    with ProcessPoolExecutor(1, get_context("spawn")) as one:
+        return one.submit(_work, folder, method).result()
 
 
-def _work(folder: Path, method: str, queue: SimpleQueue[Row]) -> None:
+def _work(folder: Path, method: str) -> Row:
     with tempfile.TemporaryDirectory() as temporary:
         bundle, registry = Path(temporary) / "bundle", RegistrySettings.load()
         began = time.perf_counter()
@@ -63,28 +60,29 @@ def _work(folder: Path, method: str, queue: SimpleQueue[Row]) -> None:
         seconds = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         judged = judge(bundle, folder, threads=THREADS)
-        queue.put(
-            Row(
-                folder.name,
-                method,
-                {**trained.card.metrics, **judged.metrics},
-                max(speed.frames_per_second for speed in judged.speeds),
-                (bundle / "detector.onnx").stat().st_size / 1e6,
-                seconds,
-                peak,
-            )
+        return Row(
+            folder.name,
+            method,
+            "aligned, " * bool(trained.card.alignment) + str(trained.card.parameters["variation"]),
+            {**trained.card.metrics, **judged.metrics},
+            max(speed.frames_per_second for speed in judged.speeds),
+            (bundle / "detector.onnx").stat().st_size / 1e6,
+            seconds,
+            peak,
         )
 
 
 def show(rows: Sequence[Row]) -> None:
-    """A table of what people compare."""
-    shown = ("image_auroc", "image_pr_auc", "f1_max", "f1", "pixel_auroc", "aupro_30")
-    table = Table("data", "method", *(name.replace("_", " ") for name in shown), "frames/s", "MB", "fit s", "peak MB")
+    """A table of what people compare, in Markdown."""
+    shown = ("synthetic_auroc", "image_auroc", "image_pr_auc", "f1_max", "f1", "pixel_auroc", "aupro_30", "aupro_05")
+    heads = (name.replace("_", " ") for name in shown)
+    table = Table("data", "method", "learnt as", *heads, "frames/s", "MB", "fit s", "peak MB", box=MARKDOWN)
     for row in rows:
         metrics = (f"{row.metrics[name]:.3f}" if name in row.metrics else "–" for name in shown)
         table.add_row(
             row.data,
             row.method,
+            row.prepared,
             *metrics,
             f"{row.frames_per_second:.0f}",
             f"{row.graph_mb:.1f}",
@@ -92,7 +90,7 @@ def show(rows: Sequence[Row]) -> None:
             f"{row.peak_mb:.0f}",
         )
     console = Console()
-    console.print(table, width=max(console.width, 130))
+    console.print(table, width=max(console.width, 190))
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ _GAIN = 2 / 3
 """Largest share of the disagreement of outlines that may be left after alignment."""
 _SLACK = 0.5
 """How far beyond what good frames showed a part may lie, as a share of their range."""
+_LEFT = 0.2
+"""Largest disagreement of aligned outlines: beyond it they belong to parts of no fixed shape."""
 
 Place = tuple[float, float, float, float]
 """Centre (x, y) of a part and the standard deviation of its area (x, y), all as shares of the picture's sides."""
@@ -109,7 +111,7 @@ def learn(images: NDArray[np.uint8], side: int) -> Alignment | None:
     )
     told = 255 * outlines[~outlines.all(axis=(1, 2))].astype(np.uint8)[..., None]
     together = alignment.cut(told, known)
-    return alignment if _disagreement(together) < _GAIN * _disagreement(told) else None
+    return alignment if _disagreement(together) < min(_LEFT, _GAIN * _disagreement(told)) else None
 
 
 def _outline(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
