@@ -73,7 +73,7 @@ class Demo:
         for command in self.line.prepare:
             run_room("producers", *command)
         self._say(f"learning what good looks like from {self.line.good_frames}")
-        run_room("models", "train", str(self.line.good_frames), "--product", self.line.product)
+        run_room("models", "train", str(self.line.good_frames), "--product", self.line.product, *self.line.train)
 
     def _has_champion(self) -> bool:
         asked = subprocess.run(

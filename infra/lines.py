@@ -29,6 +29,8 @@ class Line:
     """Commands of `producers` that fill `good_frames` when it is absent."""
     produce: Sequence[str]
     """Arguments of `producers produce`."""
+    train: Sequence[str] = ()
+    """More arguments of `models train`."""
     labelled: bool = False
 
 
@@ -49,6 +51,8 @@ def simulated(product: str, cameras: int, fps: float, seed: int = 7) -> Line:
             f"{fps:g}",
             *_named(product, cameras),
         ],
+        # simulated parts lie alike and differ enough: trials would take half a minute to find that out
+        train=["--variants", "none"],
         labelled=True,
     )
 
@@ -73,6 +77,7 @@ def image_folder(folder: Path, cameras: int, fps: float) -> Line:
             f"folder:{folder / 'test'}", "--once", "--product", product,
             "--cameras", str(cameras), "--fps", f"{fps:g}", *_named(product, cameras),
         ],
+        train=["--mixed-sizes"],
         labelled=True,
     )  # fmt: skip
 

@@ -59,6 +59,9 @@ def train(
     input_size: Annotated[
         int | None, typer.Option(help="Side in pixels that frames are scaled to, a multiple of 16; larger sees finer.")
     ] = None,
+    tiles: Annotated[
+        int, typer.Option(help="Cut pictures into this many tiles a side, each of the input size: finds small defects.")
+    ] = 1,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=NUMBER", help="One of the method's own options; repeat.")
     ] = None,
@@ -129,7 +132,12 @@ def train(
         usual = choose(name).features
         recipe = Recipe(
             method=name,
-            features=replace(usual, backbone=backbone or usual.backbone, input_size=input_size or usual.input_size),
+            features=replace(
+                usual,
+                backbone=backbone or usual.backbone,
+                input_size=input_size or usual.input_size,
+                tiles=tiles,
+            ),
             options=chosen,
             alignment=align.value,
             variation=None if variants is Variants.AUTO else Variation(variants.value),

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
 from models import reference
-from models.dataset import load_images
 from models.detector import Detector
-from models.runtime.card import REFERENCE_FILE, load_card
+from models.learning import described
+from models.preparation import Preparation
+from models.runtime.card import REFERENCE_FILE, DetectorCard, load_card
 from sightline.errors import DetectorError, SightlineError
 
 MIN_PICTURES = 10
@@ -49,14 +50,17 @@ class Shift:
     chance: float
 
 
-def embeddings(detector: Detector, paths: Sequence[Path]) -> NDArray[np.float64]:
-    """The mean feature vector of each picture, float64 [N, d]; raises SourceError naming one that cannot be read."""
-    size = detector.features.settings.input_size
+def embeddings(detector: Detector, card: DetectorCard, paths: Sequence[Path]) -> NDArray[np.float64]:
+    """The mean feature vector of each picture as the detector sees it, float64 [N, d].
+
+    Raises SourceError naming a picture that cannot be read.
+    """
+    preparation = Preparation(detector.features.settings.side, card.alignment)
     found = []
     with torch.inference_mode():
         for start in range(0, len(paths), _BATCH):
-            images = torch.from_numpy(load_images(paths[start : start + _BATCH], size, size))
-            found.append(detector.features(detector.features.pixels(images)).mean(dim=(2, 3)))
+            images = preparation.seen(preparation.load(paths[start : start + _BATCH]))
+            found.append(described(detector.features, images).mean(dim=(2, 3)))
     vectors: NDArray[np.float64] = torch.cat(found).double().numpy()
     return vectors
 
@@ -88,10 +92,11 @@ def compare(folder: Path, threads: int = 1) -> dict[str, Shift]:
     """The shift of each window in `folder`, by its name; raises as `embeddings` and `shift` do, or for the bundle."""
     torch.set_num_threads(threads)
     bundle = folder / "bundle"
-    detector = reference.load(bundle / REFERENCE_FILE, load_card(bundle))
-    known = embeddings(detector, _pictures(folder / "reference"))
+    card = load_card(bundle)
+    detector = reference.load(bundle / REFERENCE_FILE, card)
+    known = embeddings(detector, card, _pictures(folder / "reference"))
     windows = sorted(path for path in (folder / "windows").iterdir() if path.is_dir())
-    return {window.name: shift(known, embeddings(detector, _pictures(window))) for window in windows}
+    return {window.name: shift(known, embeddings(detector, card, _pictures(window))) for window in windows}
 
 
 def _distance(products: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:

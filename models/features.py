@@ -22,6 +22,8 @@ from sightline.errors import DetectorError
 
 Reduction = Literal["projection", "pca"]
 
+MOST_TILES = 4
+
 _PCA_CELLS = 40_000
 """Feature vectors that a PCA looks at, at most."""
 
@@ -43,6 +45,7 @@ class FeatureSettings:
     variance: float = 0.95
     neighbourhood: int = 1
     seed: int = 0
+    tiles: int = 1
 
     def __post_init__(self) -> None:
         deepest = max(self.levels, default=0)
@@ -63,10 +66,18 @@ class FeatureSettings:
         if self.neighbourhood < 1 or self.neighbourhood % 2 == 0:
             raise DetectorError(f"neighbourhood is {self.neighbourhood}, expected an odd number of cells")
 
+        if not 1 <= self.tiles <= MOST_TILES:
+            raise DetectorError(f"tiles is {self.tiles}, expected 1 to {MOST_TILES} a side")
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the pictures, in pixels."""
+        return self.tiles * self.input_size
+
     @property
     def grid(self) -> int:
         """Rows and columns of the anomaly map."""
-        return self.input_size // self.stride
+        return self.side // self.stride
 
     def on_card(self) -> dict[str, str | float | int | bool]:
         """Plain values for a card's `parameters`."""
@@ -75,7 +86,9 @@ class FeatureSettings:
     @classmethod
     def from_card(cls, parameters: Mapping[str, str | float | int | bool]) -> FeatureSettings:
         """The settings that `on_card` wrote; raises KeyError naming what is missing."""
-        chosen = {field.name: parameters[field.name] for field in fields(cls)}
+        # cards of before there were tiles
+        given = {"tiles": 1, **parameters}
+        chosen = {field.name: given[field.name] for field in fields(cls)}
         return cls(**chosen | {"levels": tuple(int(level) for level in str(chosen["levels"]).split(","))})  # type: ignore[arg-type]
 
 
@@ -109,6 +122,9 @@ class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels to feature vectors."""
+        return _together(self._vectors(_apart(pixels, self.settings.tiles)), self.settings.tiles)
+
+    def _vectors(self, pixels: Tensor) -> Tensor:
         found = self.bias.view(1, -1, 1, 1)
         first = 0
         for level, width in zip(self.backbone(pixels), self.widths, strict=True):
@@ -118,7 +134,7 @@ class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
 
     def _on_grid(self, level: Tensor, weight: Tensor) -> Tensor:
         """One level's share of the vectors: averaging and mixing commute, so each is done where cells are fewer."""
-        grid, size = self.settings.grid, level.shape[-1]
+        grid, size = self.settings.input_size // self.settings.stride, level.shape[-1]
         if self.settings.neighbourhood > 1:
             level = F.avg_pool2d(
                 level, self.settings.neighbourhood, 1, self.settings.neighbourhood // 2, count_include_pad=False
@@ -132,9 +148,10 @@ class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
 
     def raw(self, pixels: Tensor) -> Tensor:
         """All channels of all levels on the grid, float32 [N, C, grid, grid]."""
-        levels = self.backbone(pixels)
+        levels = self.backbone(_apart(pixels, self.settings.tiles))
         unit = torch.eye(sum(self.widths)).split(self.widths, dim=1)
-        return sum((self._on_grid(level, part) for level, part in zip(levels, unit, strict=True)), torch.tensor(0.0))
+        found = sum((self._on_grid(level, part) for level, part in zip(levels, unit, strict=True)), torch.tensor(0.0))
+        return _together(found, self.settings.tiles)
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Set the reduction from uint8 batches [N, H, W, 3] of good frames; `projection` needs none."""
@@ -143,6 +160,20 @@ class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
         generator = torch.Generator().manual_seed(self.settings.seed)
         cells = torch.cat([_some(self.raw(self.pixels(batch)), generator) for batch in batches])[:_PCA_CELLS]
         self.weight, self.bias = principal(cells, self.settings.dimensions, self.settings.variance)
+
+
+def _apart(pixels: Tensor, tiles: int) -> Tensor:
+    """[N, c, T·S, T·S] to its tiles, [N·T·T, c, S, S]."""
+    if tiles == 1:
+        return pixels
+    return pixels.unflatten(3, (tiles, -1)).unflatten(2, (tiles, -1)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def _together(found: Tensor, tiles: int) -> Tensor:
+    """What `_apart` undoes: [N·T·T, d, g, g] to [N, d, T·g, T·g]."""
+    if tiles == 1:
+        return found
+    return found.unflatten(0, (-1, tiles, tiles)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 def principal(cells: Tensor, most: int, variance: float) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models import calibrate, trials
 from models.calibrate import Calibration, Rates
+from models.compiled import compiled
 from models.dataset import load_images
 from models.detector import Detector
 from models.features import Features, FeatureSettings
@@ -83,9 +84,10 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
     with torch.no_grad():
         preparation, tried = _preparation(method, settings, frames, recipe, progress)
         defects = _spoilt(method, len(frames))
-        features.fit(_batches(preparation, frames))
+        quick = compiled(features)
+        quick.fit(_batches(preparation, frames))
         material = gather(
-            features,
+            quick,
             frames,
             preparation,
             defects=defects,
@@ -108,7 +110,7 @@ def _preparation(
     method: Method, settings: FeatureSettings, frames: Sequence[Path], recipe: Recipe, progress: Progress
 ) -> tuple[Preparation, list[Trial]]:
     """Alignment by the outlines of good frames, variation by trials; and the trials, if any were needed."""
-    side, some = settings.input_size, spread(frames, trials.FRAMES)
+    side, some = settings.side, spread(frames, trials.FRAMES)
     aligning = _alignment(recipe, some, side)
     copies = _spoilt(method, len(frames)) - 1 if method.defects else trials.copies_for(len(frames), PICTURES)
     variations = [Variation.NONE]
@@ -123,7 +125,7 @@ def _preparation(
         return Preparation(side, aligning, variation, copies, recipe.view), []
     plain = replace(settings, reduction="projection", neighbourhood=1)
     prepared = Preparation(side, aligning, view=recipe.view)
-    found = trials.run(Features(plain).eval(), some, prepared, counts, progress)
+    found = trials.run(compiled(Features(plain).eval()), some, prepared, counts, progress)
     return found[0].preparation, found
 
 

@@ -86,7 +86,7 @@ def gather(
 
     Raises SourceError naming a picture that cannot be read.
     """
-    size, grid, count = features.settings.input_size, features.settings.grid, len(paths)
+    size, grid, count = features.settings.side, features.settings.grid, len(paths)
     shape = (features.dimensions, grid, grid)
     variants = preparation.copies
     found = torch.empty(count, 1 + variants, *shape)

@@ -75,7 +75,7 @@ def train(
         bundle = Path(temporary)
         save_card(_card(dataset, product, registry_settings, fitted), bundle)
         progress("exporting", 0, 1)
-        size = fitted.detector.features.settings.input_size
+        size = fitted.detector.features.settings.side
         export.write(fitted.detector, size, bundle)
         progress("exporting", 1, 1)
         prove_parity(bundle, fitted.preparation.load(spread(frames, _PARITY_FRAMES)))

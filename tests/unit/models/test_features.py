@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import backbone
+from models.compiled import CompiledBackbone, compiled
 from models.features import Features, FeatureSettings, principal
 from sightline.errors import DetectorError
 
@@ -48,6 +49,23 @@ def test_mixing_level_by_level_gives_what_mixing_all_channels_would(textures: Te
         pixels = features.pixels(torch.from_numpy(textures(2, 1)))
         whole = torch.einsum("dc,nchw->ndhw", features.weight, features.raw(pixels))
         torch.testing.assert_close(features(pixels), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_each_tile_is_seen_by_itself_and_comes_back_to_its_place(textures: Textures) -> None:
+    tiled = Features(FeatureSettings(input_size=64, dimensions=20, tiles=2))
+    single = Features(FeatureSettings(input_size=64, dimensions=20))
+    corners = torch.from_numpy(textures(4, 3))
+    large = torch.cat([torch.cat([corners[0], corners[1]], dim=1), torch.cat([corners[2], corners[3]], dim=1)])
+    assert tiled.settings.side == 128
+    with torch.inference_mode():
+        whole = tiled(tiled.pixels(large[None]))
+        parts = single(single.pixels(corners))
+    assert whole.shape == (1, 20, 16, 16)
+    torch.testing.assert_close(whole[0, :, :8, :8], parts[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(whole[0, :, :8, 8:], parts[1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(whole[0, :, 8:, 8:], parts[3], rtol=1e-4, atol=1e-4)
+    with pytest.raises(DetectorError, match="tiles is 9, expected 1 to 4 a side"):
+        FeatureSettings(tiles=9)
 
 
 def test_fewer_levels_need_less_of_the_network() -> None:
@@ -114,3 +132,16 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], message: s
 def test_more_dimensions_than_channels_are_refused() -> None:
     with pytest.raises(DetectorError, match="dimensions is 500, but backbone lite0 has 176 channels"):
         Features(FeatureSettings(dimensions=500))
+
+
+@pytest.mark.parametrize("reduction", ["projection", "pca"])
+def test_a_compiled_backbone_gives_the_same_features_and_shares_the_reduction(
+    textures: Textures, reduction: Literal["projection", "pca"]
+) -> None:
+    features = Features(FeatureSettings(input_size=64, dimensions=12, reduction=reduction)).eval()
+    with torch.no_grad():
+        quick = compiled(features)
+        quick.fit([torch.from_numpy(textures(8, 1))])
+        pixels = features.pixels(torch.from_numpy(textures(3, 2)))
+        torch.testing.assert_close(quick(pixels), features(pixels), rtol=1e-3, atol=1e-3)
+    assert not isinstance(features.backbone, CompiledBackbone)

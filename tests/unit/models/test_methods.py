@@ -17,6 +17,7 @@ from models import calibrate, export, reference
 from models.dataset import load_images
 from models.detector import Detector
 from models.features import Features
+from models.fitting import Recipe, fit
 from models.learning import Material, gather, shares
 from models.methods import METHODS, choose, with_options
 from models.preparation import Preparation, Variation
@@ -149,3 +150,19 @@ def test_a_card_that_does_not_fit_its_weights_cannot_rebuild_the_reference(bundl
         reference.load(bundle / REFERENCE_FILE, replace(card, parameters={}))
     with pytest.raises(DetectorError, match="does not hold the weights that its card describes"):
         reference.load(bundle / REFERENCE_FILE, replace(card, parameters=card.parameters | {"channels": 12}))
+
+
+@pytest.mark.parametrize("name", ["padim", "student"])
+def test_tiles_survive_export(
+    name: str, pictures: list[Path], card: DetectorCard, tmp_path: Path, textures: Textures
+) -> None:
+    settings = replace(choose(name).features, input_size=64, dimensions=8, tiles=2)
+    given = {key: value for key, value in (QUICK | {"steps": 20.0}).items() if key in choose(name).options}
+    recipe = Recipe(method=name, features=settings, options=given, variation=Variation.NONE)
+    found = fit(pictures, recipe, lambda *_: None)
+    own = replace(card, method=name, input_height=128, input_width=128, map_rows=16, map_cols=16)
+    save_card(replace(own, parameters=dict(found.parameters)), tmp_path)
+    export.write(found.detector, 128, tmp_path)
+    large = np.concatenate([np.concatenate([textures(2, 1)] * 2, axis=1)] * 2, axis=2)
+    torch_scores, onnx_scores = (load_scorer(tmp_path, backend).score(large) for backend in ("torch", "onnxruntime"))
+    np.testing.assert_allclose(onnx_scores.maps, torch_scores.maps, rtol=2e-3, atol=4e-3)
