@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 
 
+_AT_ONCE = 128
+"""Positions whose centred features are in memory together."""
+
+
 class PositionalGaussian(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """Mahalanobis distance over the root of d at each cell: about 1 is usual.
 
@@ -37,12 +41,14 @@ class PositionalGaussian(nn.Module):  # type: ignore[misc]  # torch is not follo
         `shrinkage` is the weight of the mean covariance, `ridge` is added to the diagonal.
         """
         count, dimensions = features.shape[:2]
-        cells = features.flatten(2).permute(2, 0, 1)
-        mean = cells.mean(dim=1, keepdim=True)
-        centred = cells - mean
-        covariance = centred.transpose(1, 2) @ centred / (count - 1)
-        shared = covariance.mean(dim=0)
+        cells = features.flatten(2)
+        mean = cells.mean(dim=0).T.unsqueeze(1).contiguous()
+        covariance = torch.empty(cells.shape[2], dimensions, dimensions)
+        for part in torch.arange(cells.shape[2]).split(_AT_ONCE):
+            centred = cells[:, :, part].permute(2, 0, 1) - mean[part]
+            covariance[part] = centred.transpose(1, 2) @ centred / (count - 1)
         unit = torch.eye(dimensions)
+        shared = covariance.mean(dim=0)
         covariance.mul_(1 - shrinkage).add_(shrinkage * shared).add_(ridge * unit)
         lower = torch.linalg.cholesky(covariance)
         # the transposed inverse of the Cholesky factor whitens row vectors
