@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
 _AT_ONCE = 128
 """Positions whose centred features are in memory together."""
 
