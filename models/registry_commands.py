@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from models.gate import Policy
     from models.registry import RegisteredDetector
     from sightline.settings import RegistrySettings
 
@@ -104,6 +105,8 @@ def promote(
         Path | None,
         typer.Option(help="Labelled pictures (`test/KIND`): refuse a version that is worse, slower or not in parity."),
     ] = None,
+    region: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="The camera's region, with --data.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="The camera's mask, a PNG, with --data.")] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="What a metric may fall behind the champion's.")] = 0.005,
     slower: Annotated[float, typer.Option(min=0, max=1, help="Share of the champion's speed that may be lost.")] = 0.25,
 ) -> None:
@@ -119,7 +122,9 @@ def promote(
 
     settings = RegistrySettings.load()
     if data is not None:
-        _pass_gate(product, version, data, tolerance, slower, settings)
+        from models.gate import Policy
+
+        _pass_gate(product, version, data, (region, mask), Policy(tolerance=tolerance, slower=slower), settings)
     _announce(set_champion(product, version, settings))
 
 
@@ -146,21 +151,29 @@ def _announce(champion: RegisteredDetector) -> None:
 
 
 def _pass_gate(
-    product: str, version: str, data: Path, tolerance: float, slower: float, settings: RegistrySettings
+    product: str,
+    version: str,
+    data: Path,
+    looked_at: tuple[str | None, Path | None],
+    policy: Policy,
+    settings: RegistrySettings,
 ) -> None:
     """Judge the version and the champion on `data`; exits with code 1 and all reasons when it may not be promoted."""
     import tempfile
 
-    from models.gate import Policy, objections
+    from models.gate import objections
     from models.judging.judge import judge
     from models.judging.tracking import find
     from models.registry import champions, fetch
+    from models.runtime.view import view_of
 
+    view = view_of(*looked_at)
     with tempfile.TemporaryDirectory(prefix="sightline-gate-") as folder:
-        challenger = judge(fetch(find(f"{product}@{version}", settings), Path(folder) / "challenger", settings), data)
+        bundle = fetch(find(f"{product}@{version}", settings), Path(folder) / "challenger", settings)
+        challenger = judge(bundle, data, view=view)
         current = champions(settings).get(product)
-        champion = judge(fetch(current, Path(folder) / "champion", settings), data) if current else None
-        found = objections(challenger, champion, Policy(tolerance=tolerance, slower=slower))
+        champion = judge(fetch(current, Path(folder) / "champion", settings), data, view=view) if current else None
+        found = objections(challenger, champion, policy)
     if found:
         typer.echo(f"{product} version {version} is refused:", err=True)
         for reason in found:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from models.methods import choose
 from models.registry import CHALLENGER, CHAMPION, RegisteredDetector
 from models.retrain_reports import Tally, tally
 from models.runtime.card import DetectorCard, load_card
+from models.runtime.view import View, on_card, view_of
 from models.scoring import Progress, quiet
 from models.train import train
 from models.trainingset import load_training_set
@@ -63,7 +64,10 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainOptions:
-    """How to retrain. `method` instead of the champion's own; `limit` is the most good frames that nobody spoke of."""
+    """How to retrain. `method` instead of the champion's own; `limit` is the most good frames that nobody spoke of.
+
+    `mask` is the one that the champion learnt under, if any: a card keeps its digest only.
+    """
 
     policy: RetrainPolicy = RetrainPolicy.PROPOSE
     method: str | None = None
@@ -72,6 +76,7 @@ class RetrainOptions:
     limit: int = 1000
     gap_seconds: float = 1.0
     frames_per_part: int | None = None
+    mask: Path | None = None
     threads: int = 2
     gate: Policy = field(default_factory=Policy)
 
@@ -116,7 +121,7 @@ def retrain(
     with _alone(product), tempfile.TemporaryDirectory(prefix="sightline-retrain-") as temporary:
         folder = Path(temporary)
         card = load_card(registry.fetch(champion, folder / CHAMPION, settings))
-        recipe = _recipe(card, options.method)
+        recipe = replace(_recipe(card, options.method), view=_view(card, options.mask))
         progress("history", 0, 1)
         history = ask_process(_request(folder, champion, card, options))
         progress("history", 1, 1)
@@ -145,9 +150,9 @@ def _challenge(
     train(
         data, product, settings, recipe=recipe, threads=options.threads, register=False, output=new, progress=progress
     )
-    ours = judge(new, data, progress=progress)
-    theirs = judge(folder / CHAMPION, data, progress=progress)
-    held_out, learnt = tally(data, history.reports, folder / CHAMPION, new, progress)
+    ours = judge(new, data, view=recipe.view, progress=progress)
+    theirs = judge(folder / CHAMPION, data, view=recipe.view, progress=progress)
+    held_out, learnt = tally(data, history.reports, folder / CHAMPION, new, recipe.view, progress)
     why = [*objections(ours, theirs, options.gate), *_unproved(ours), *_forgotten(held_out)]
     result = decide(options.policy, why)
     alias = {Result.PROMOTED: CHAMPION, Result.PROPOSED: CHALLENGER}.get(result)
@@ -204,6 +209,17 @@ def _recipe(card: DetectorCard, method: str | None) -> Recipe:
         raise DetectorError(
             f"the card of {card.name} does not say {error} of how it learnt; name a way with --method"
         ) from None
+
+
+def _view(card: DetectorCard, mask: Path | None) -> View | None:
+    """The region and mask under which the champion learnt; raises DetectorError where the mask is not at hand."""
+    region, wanted = card.parameters.get("region"), card.parameters.get("mask_sha256")
+    if wanted and mask is None:
+        raise DetectorError(f"{card.name} learnt under a mask; name its file with --mask")
+    view = view_of(None if region is None else str(region), mask)
+    if wanted and on_card(view)["mask_sha256"] != wanted:
+        raise DetectorError(f"--mask {mask} is not the mask that {card.name} learnt under; name that one")
+    return view
 
 
 def _request(folder: Path, champion: RegisteredDetector, card: DetectorCard, options: RetrainOptions) -> HistoryRequest:

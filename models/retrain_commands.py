@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,7 @@ def retrain(
     ] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="What a metric may fall behind the champion's.")] = 0.005,
     slower: Annotated[float, typer.Option(min=0, max=1, help="Share of the champion's speed that may be lost.")] = 0.25,
+    mask: Annotated[Path | None, typer.Option(help="The mask that the champion learnt under, if it did.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to train with.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="What was done and why, as one JSON object.")] = False,
 ) -> None:
@@ -78,6 +80,7 @@ def retrain(
     options = RetrainOptions(
         policy=RetrainPolicy(policy),
         method=method,
+        mask=mask,
         if_drifted=if_drifted,
         force=force,
         limit=limit,

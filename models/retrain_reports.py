@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.runtime.scorer import load_scorer
+from models.runtime.view import View
 from models.scoring import Progress, score_pictures
 from sightline.retraining import Report, ReportKind
 from sightline.trainingset import Split
@@ -25,7 +26,7 @@ class Tally:
 
 
 def tally(
-    data: Path, reports: Sequence[Report], champion: Path, challenger: Path, progress: Progress
+    data: Path, reports: Sequence[Report], champion: Path, challenger: Path, view: View | None, progress: Progress
 ) -> tuple[dict[str, Tally], dict[str, Tally]]:
     """Tallies by kind: of what is held out (`validation`, `test`), and of what the challenger has learnt (`train`).
 
@@ -34,7 +35,7 @@ def tally(
     """
     if not reports:
         return {}, {}
-    theirs, ours = (_right(bundle, data, reports, progress) for bundle in (champion, challenger))
+    theirs, ours = (_right(bundle, data, reports, view, progress) for bundle in (champion, challenger))
     learnt = np.array([report.split == Split.TRAIN for report in reports])
     kinds = np.array([report.kind.value for report in reports])
     found: list[dict[str, Tally]] = []
@@ -50,9 +51,11 @@ def tally(
     return found[0], found[1]
 
 
-def _right(bundle: Path, data: Path, reports: Sequence[Report], progress: Progress) -> NDArray[np.bool_]:
+def _right(
+    bundle: Path, data: Path, reports: Sequence[Report], view: View | None, progress: Progress
+) -> NDArray[np.bool_]:
     scorer = load_scorer(bundle)
-    scores = score_pictures(scorer, [data / report.path for report in reports], "reports", progress).scores
+    scores = score_pictures(scorer, [data / report.path for report in reports], "reports", progress, view).scores
     called = scores >= scorer.card.threshold
     defective = np.array([report.kind is not ReportKind.FALSE_ALARM for report in reports])
     return np.asarray(called == defective)

@@ -5,7 +5,6 @@ A bundle is a folder of `classifier.onnx`, `classifier.json` (the card) and `ref
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from models.runtime.card import files_digest
 from models.runtime.graph import Contract
 from sightline.errors import DetectorError
 
@@ -99,14 +99,4 @@ def save_card(card: ClassifierCard, folder: Path) -> None:
 
 def bundle_digest(folder: Path) -> str:
     """SHA-256 in hex over the graph and the card; raises DetectorError when one is missing."""
-    digest = hashlib.sha256()
-    for name in (GRAPH_FILE, CARD_FILE):
-        try:
-            data = (folder / name).read_bytes()
-        except OSError as error:
-            raise DetectorError(
-                f"{folder / name} cannot be read ({error.strerror or error}); fetch it again"
-            ) from error
-        digest.update(f"{name}:{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()
+    return files_digest(folder, (GRAPH_FILE, CARD_FILE))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -101,8 +102,13 @@ def save_card(card: DetectorCard, folder: Path) -> None:
 
 def bundle_digest(folder: Path) -> str:
     """SHA-256 in hex over the graph and the card; raises DetectorError when one is missing."""
+    return files_digest(folder, (GRAPH_FILE, CARD_FILE))
+
+
+def files_digest(folder: Path, names: Sequence[str]) -> str:
+    """SHA-256 in hex over names and contents of files in `folder`; raises DetectorError for a missing one."""
     digest = hashlib.sha256()
-    for name in (GRAPH_FILE, CARD_FILE):
+    for name in names:
         try:
             data = (folder / name).read_bytes()
         except OSError as error:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
-from models.retrain import Result, RetrainPolicy, _alone, _forgotten, decide
+from models.retrain import Result, RetrainPolicy, _alone, _forgotten, _view, decide
 from models.retrain_reports import Tally, tally
-from models.runtime.card import load_card, save_card
+from models.runtime.card import DetectorCard, load_card, save_card
+from models.runtime.view import on_card, view_of
 from models.scoring import quiet
-from sightline.errors import SourceError
+from sightline.errors import DetectorError, SourceError
 from sightline.retraining import Report, ReportKind
 
 
@@ -45,7 +47,7 @@ def test_frames_that_were_learnt_are_counted_apart(bundle: Path, textures, tmp_p
         Report(kind=ReportKind.MISS, path="3.png", split="test"),
     ]
     calls_all, calls_none = (_copy(bundle, tmp_path / name, limit) for name, limit in (("all", 1e-6), ("none", 1e6)))
-    held_out, learnt = tally(tmp_path, reports, calls_all, calls_none, quiet)
+    held_out, learnt = tally(tmp_path, reports, calls_all, calls_none, None, quiet)
     assert held_out == {"false-alarm": Tally(2, 0, 2), "miss": Tally(1, 1, 0)}
     assert learnt == {"false-alarm": Tally(1, 0, 1)}
 
@@ -66,3 +68,20 @@ def _copy(bundle: Path, folder: Path, threshold: float) -> Path:
     card = load_card(folder)
     save_card(replace(card, threshold=threshold, review_threshold=threshold, map_scale=2 * threshold), folder)
     return folder
+
+
+def test_a_champion_that_learnt_under_a_mask_asks_for_it(card: DetectorCard, tmp_path: Path) -> None:
+    mask, other = (tmp_path / name for name in ("mask.png", "other.png"))
+    for path, rows in ((mask, 8), (other, 9)):
+        picture = np.zeros((32, 48), np.uint8)
+        picture[:rows] = 255
+        cv2.imwrite(str(path), picture)
+    view = view_of("0,0,40,32", mask)
+    under = replace(card, parameters=card.parameters | on_card(view))
+    assert _view(card, None) is None
+    found = _view(under, mask)
+    assert found and view and (found.region, found.mask) == (view.region, view.mask)
+    with pytest.raises(DetectorError, match="learnt under a mask; name its file with --mask"):
+        _view(under, None)
+    with pytest.raises(DetectorError, match=r"other\.png is not the mask that"):
+        _view(under, other)
