@@ -7,8 +7,10 @@ on OpenVINO with the threads of this machine. Memory is the peak resident set of
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -99,7 +101,11 @@ def main() -> None:
     parser.add_argument("--method", action="append", choices=sorted(METHODS), help="only this method; repeat")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    rows = [measure(folder, method) for folder in arguments.folders for method in arguments.method or METHODS]
+    rows = []
+    for folder, method in itertools.product(arguments.folders, arguments.method or METHODS):
+        rows.append(measure(folder, method))
+        # a table takes an hour: what is known of it is not lost with it
+        print(json.dumps(asdict(rows[-1])), file=sys.stderr, flush=True)
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:

@@ -24,7 +24,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models.dataset import read_dataset
 from models.quantise import quantise
 from models.runtime.card import load_card
 from models.runtime.scorer import MAX_BATCH, Backend, Precision, Scorer, load_scorer
@@ -89,7 +88,7 @@ def detectors(bundle: Path | None, int8: Path | None) -> Iterator[tuple[Path, Pa
             cv2.imwrite(str(root / "train" / "good" / f"{index:04}.jpg"), picture)
         train(root, product, RegistrySettings.load(), register=False, output=made)
         try:
-            quantise(made, read_dataset(root), small)
+            quantise(made, root, small, RegistrySettings.load())
         except SightlineError as error:
             print(f"no INT8 form: {error}", file=sys.stderr)
             yield made, None

@@ -11,20 +11,26 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models import integers
 from models.export import OPSET
-from models.features import Features
+from models.features import Features, apart
 
 _INPUT = "pixels"
 
 
 class CompiledBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
-    """Normalised pixels, float32 [N, 3, S, S], to the backbone's levels; without gradients."""
+    """Normalised pixels, float32 [N, 3, S, S], to the backbone's levels; without gradients.
 
-    def __init__(self, backbone: nn.Module, side: int, levels: int) -> None:
+    With `ranges`, normalised pixels [M, 3, S, S] of good frames, it computes in integers.
+    """
+
+    def __init__(self, backbone: nn.Module, side: int, levels: int, ranges: Tensor | None = None) -> None:
         super().__init__()
         self._outputs = [f"level{number}" for number in range(levels)]
         with tempfile.TemporaryDirectory(prefix="sightline-backbone-") as folder, warnings.catch_warnings():
@@ -41,6 +47,8 @@ class CompiledBackbone(nn.Module):  # type: ignore[misc]  # torch is not followe
                 opset_version=OPSET,
                 dynamo=False,
             )
+            if ranges is not None:
+                integers.quantise(path, path, ({_INPUT: pixels[None].numpy()} for pixels in ranges))
             core = ov.Core()
             settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
             self._request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
@@ -50,9 +58,14 @@ class CompiledBackbone(nn.Module):  # type: ignore[misc]  # torch is not followe
         return [torch.from_numpy(found[name]) for name in self._outputs]
 
 
-def compiled(features: Features) -> Features:
-    """`features` on a compiled backbone; its reduction stays that of `features`, also when one of them is fitted."""
+def compiled(features: Features, ranges: NDArray[np.uint8] | None = None) -> Features:
+    """`features` on a compiled backbone; its reduction stays that of `features`, also when one of them is fitted.
+
+    With `ranges`, uint8 [M, S, S, 3] pictures of good frames, the backbone computes in integers.
+    """
     twin = copy.copy(features)
     twin._modules = dict(features._modules)
-    twin.backbone = CompiledBackbone(features.backbone, features.settings.input_size, len(features.widths))
+    settings = features.settings
+    pixels = None if ranges is None else apart(features.pixels(torch.from_numpy(ranges)), settings.tiles)
+    twin.backbone = CompiledBackbone(features.backbone, settings.input_size, len(features.widths), pixels)
     return twin

@@ -122,7 +122,7 @@ class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels to feature vectors."""
-        return _together(self._vectors(_apart(pixels, self.settings.tiles)), self.settings.tiles)
+        return _together(self._vectors(apart(pixels, self.settings.tiles)), self.settings.tiles)
 
     def _vectors(self, pixels: Tensor) -> Tensor:
         found = self.bias.view(1, -1, 1, 1)
@@ -148,7 +148,7 @@ class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
 
     def raw(self, pixels: Tensor) -> Tensor:
         """All channels of all levels on the grid, float32 [N, C, grid, grid]."""
-        levels = self.backbone(_apart(pixels, self.settings.tiles))
+        levels = self.backbone(apart(pixels, self.settings.tiles))
         unit = torch.eye(sum(self.widths)).split(self.widths, dim=1)
         found = sum((self._on_grid(level, part) for level, part in zip(levels, unit, strict=True)), torch.tensor(0.0))
         return _together(found, self.settings.tiles)
@@ -162,7 +162,7 @@ class Features(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
         self.weight, self.bias = principal(cells, self.settings.dimensions, self.settings.variance)
 
 
-def _apart(pixels: Tensor, tiles: int) -> Tensor:
+def apart(pixels: Tensor, tiles: int) -> Tensor:
     """[N, c, T·S, T·S] to its tiles, [N·T·T, c, S, S]."""
     if tiles == 1:
         return pixels
@@ -170,7 +170,7 @@ def _apart(pixels: Tensor, tiles: int) -> Tensor:
 
 
 def _together(found: Tensor, tiles: int) -> Tensor:
-    """What `_apart` undoes: [N·T·T, d, g, g] to [N, d, T·g, T·g]."""
+    """What `apart` undoes: [N·T·T, d, g, g] to [N, d, T·g, T·g]."""
     if tiles == 1:
         return found
     return found.unflatten(0, (-1, tiles, tiles)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from models import calibrate, trials
+from models import calibrate, integers, trials
 from models.calibrate import Calibration, Rates
 from models.compiled import compiled
 from models.dataset import load_images
@@ -24,6 +24,7 @@ from models.methods import Method, choose, with_options
 from models.preparation import MOST_COPIES, OVERSIZE, Preparation, Variation
 from models.runtime import alignment
 from models.runtime.alignment import Alignment
+from models.runtime.card import INT8, DetectorCard, is_int8
 from models.runtime.scorer import Scores
 from models.runtime.view import WHOLE, View, masked, on_card
 from models.scoring import Progress
@@ -58,12 +59,43 @@ class Recipe:
     alignment: Aligning = "auto"
     variation: Variation | None = None
     view: View | None = None
+    precision: Literal["fp32", "int8"] = "fp32"
     rates: Rates = field(default_factory=Rates)
+
+    @classmethod
+    def from_card(cls, card: DetectorCard) -> Recipe:
+        """How the detector of `card` learnt, but for the view, of which a card keeps a digest only.
+
+        Raises DetectorError naming what the card does not say.
+        """
+        said, usual = card.parameters, Rates()
+        try:
+            return cls(
+                method=card.method,
+                features=FeatureSettings.from_card(said),
+                options={name: float(said[name]) for name in choose(card.method).options},
+                smoothing=float(said["smoothing"]),
+                alignment="on" if card.alignment else "off",
+                variation=Variation(str(said["variation"])),
+                precision="int8" if is_int8(card) else "fp32",
+                # a threshold that was chosen by F1 or cost states no such rates
+                rates=Rates(
+                    false_alarm=float(card.calibration.get("false_alarm_rate", usual.false_alarm)),
+                    review=float(card.calibration.get("review_rate", usual.review)),
+                ),
+            )
+        except KeyError as error:
+            raise DetectorError(
+                f"the card of {card.name} does not say {error} of how it learnt; train it again by `sightline train`"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A detector that has learnt, its thresholds, and what a card says of how."""
+    """A detector that has learnt, its thresholds, and what a card says of how.
+
+    `ranges` are the pictures, as the features see them, by which its backbone was quantised; None for one in float.
+    """
 
     method: str
     detector: Detector
@@ -71,6 +103,7 @@ class Fitted:
     calibration: Calibration
     parameters: Mapping[str, str | float | int | bool]
     metrics: Mapping[str, float]
+    ranges: NDArray[np.uint8] | None = None
 
 
 def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
@@ -84,7 +117,10 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
     with torch.no_grad():
         preparation, tried = _preparation(method, settings, frames, recipe, progress)
         defects = _spoilt(method, len(frames))
-        quick = compiled(features)
+        ranges = None
+        if recipe.precision == INT8:
+            ranges = preparation.seen(preparation.load(spread(frames, integers.PICTURES)))
+        quick = compiled(features, ranges)
         quick.fit(_batches(preparation, frames))
         material = gather(
             quick,
@@ -101,9 +137,9 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
     parameters |= {"channels": features.dimensions, "smoothing": smoothing, "synthetic": defects, WHOLE: method.whole}
     parameters |= {"aligned": preparation.alignment is not None, "variation": str(preparation.variation)}
     parameters |= {"variants": preparation.copies}
-    parameters |= on_card(recipe.view)
+    parameters |= on_card(recipe.view) | ({"precision": INT8} if ranges is not None else {})
     parameters |= {f"trial_{trial.preparation.variation}": round(trial.auroc, 4) for trial in tried}
-    return Fitted(recipe.method, detector, preparation, calibration, parameters, metrics)
+    return Fitted(recipe.method, detector, preparation, calibration, parameters, metrics, ranges)
 
 
 def _preparation(

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from models.progress_bars import bars
+
 app = typer.Typer()
 
 
@@ -25,12 +27,11 @@ def quantise(
     ],
     data: Annotated[
         Path,
-        typer.Argument(
-            help="The pictures it learnt from: good ones to calibrate on, labelled ones, if any, to compare."
-        ),
+        typer.Argument(help="The pictures it learnt from; labelled ones, if any, to compare."),
     ],
-    pictures: Annotated[int, typer.Option(min=1, help="Good pictures to take the ranges of integers from.")] = 64,
     max_loss: Annotated[float, typer.Option(min=0, max=1, help="What an image AUROC may fall.")] = 0.005,
+    region: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="The region it learnt under, if any.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="The mask it learnt under, if any.")] = None,
     output: Annotated[Path | None, typer.Option(help="Keep the bundle in this folder as well.")] = None,
     register: Annotated[
         bool, typer.Option(help="Register it as a new version of its product, the challenger; never the champion.")
@@ -45,40 +46,39 @@ def quantise(
 
     Example: `sightline quantise bottle_cap parts/bottle_cap`
     """
-    from models import registry
-    from models.dataset import load_images
-    from models.judging import tracking
-    from models.quantise import prove_parity
-    from models.quantise import quantise as run
-    from models.runtime.card import load_card
-    from models.trainingset import load_training_set
-    from sightline.settings import RegistrySettings
+    import os
 
-    settings = RegistrySettings.load()
-    with tempfile.TemporaryDirectory(prefix="sightline-int8-") as temporary:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with tempfile.TemporaryDirectory(prefix="sightline-int8-") as temporary, bars() as show:
+        show("loading", 0, 1)
+        from models import registry
+        from models.judging import tracking
+        from models.quantise import quantise as run
+        from models.runtime.card import load_card
+        from models.runtime.view import view_of
+        from sightline.settings import RegistrySettings
+
+        settings, view = RegistrySettings.load(), view_of(region, mask)
+        show("loading", 1, 1)
         folder = Path(target)
         if not (folder.is_dir() or len(folder.parts) > 1):
             folder = registry.fetch(tracking.find(target, settings), Path(temporary) / "float", settings)
         made = Path(temporary) / "int8"
-        dataset = load_training_set(data, mixed_sizes=True).dataset
-        compared = run(folder, dataset, made, pictures=pictures, max_loss=max_loss, threads=threads)
+        compared = run(folder, data, made, settings, view=view, max_loss=max_loss, threads=threads, progress=show)
         card = load_card(made)
-        parity = prove_parity(made, load_images(dataset.good[:8], card.input_height, card.input_width), threads)
         registered = registry.register_bundle(made, settings, alias=registry.CHALLENGER) if register else None
         if output:
             shutil.copytree(made, output, dirs_exist_ok=True)
     if as_json:
         version = registered.version if registered else None
-        typer.echo(json.dumps(asdict(compared) | {"parity": parity, "version": version}))
+        typer.echo(json.dumps(asdict(compared) | {"version": version}))
         return
     if registered:
         typer.echo(f"{card.name} version {registered.version} is the challenger: {card.method} in INT8")
-    typer.echo(
-        f"synthetic defects: AUROC {compared.synthetic_float:.4f} in float, {compared.synthetic_int8:.4f} in INT8; "
-        f"{compared.changed:.1%} of the verdicts differ; runtimes agree within {parity:.2%} of the threshold"
+    pairs = (
+        ("synthetic defects", compared.synthetic_float, compared.synthetic_int8),
+        (f"{compared.labelled} labelled pictures", compared.labelled_float, compared.labelled_int8),
     )
-    if compared.labelled_float is not None and compared.labelled_int8 is not None:
-        typer.echo(
-            f"{compared.labelled} labelled pictures: AUROC {compared.labelled_float:.4f} in float, "
-            f"{compared.labelled_int8:.4f} in INT8"
-        )
+    for what, before, after in pairs:
+        if before is not None and after is not None:
+            typer.echo(f"{what}: AUROC {before:.4f} in float, {after:.4f} in INT8")

@@ -21,8 +21,6 @@ from pathlib import Path
 import msgspec
 
 from models import registry
-from models.calibrate import Rates
-from models.features import FeatureSettings
 from models.fitting import Recipe
 from models.gate import Policy, objections
 from models.judging.judge import judge
@@ -185,30 +183,15 @@ def decide(policy: RetrainPolicy, why: Sequence[str]) -> Result:
 
 
 def _recipe(card: DetectorCard, method: str | None) -> Recipe:
-    """How the champion learnt, from its card; `method` with its own defaults instead. The rates stay."""
-    try:
-        rates = Rates(
-            false_alarm=float(card.calibration["false_alarm_rate"]), review=float(card.calibration["review_rate"])
-        )
-    except KeyError:
-        # a threshold that was chosen by F1 or cost states no such rates
-        rates = Rates()
+    """How the champion learnt; `method` with its own defaults instead. The rates stay.
+
+    Alignment and variants are tried anew: the line may have changed.
+    """
+    known = Recipe.from_card(card)
     if method is not None:
         choose(method)
-        return Recipe(method=method, rates=rates)
-    try:
-        options = {name: float(card.parameters[name]) for name in choose(card.method).options}
-        return Recipe(
-            method=card.method,
-            features=FeatureSettings.from_card(card.parameters),
-            options=options,
-            smoothing=float(card.parameters["smoothing"]),
-            rates=rates,
-        )
-    except KeyError as error:
-        raise DetectorError(
-            f"the card of {card.name} does not say {error} of how it learnt; name a way with --method"
-        ) from None
+        return Recipe(method=method, precision=known.precision, rates=known.rates)
+    return replace(known, alignment="auto", variation=None)
 
 
 def _view(card: DetectorCard, mask: Path | None) -> View | None:

@@ -201,7 +201,8 @@ def _values(model: onnx.ModelProto, names: list[str], count: int) -> dict[str, N
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        values = session.run(names, {model.graph.input[0].name: np.zeros(shape, np.uint8)})
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
+        values = session.run(names, {model.graph.input[0].name: np.zeros(shape, dtype)})
     except Exception as error:  # onnxruntime raises classes of its own without a common base but Exception
         raise DetectorError(f"the graph cannot be run, so its sizes are not known: {error}; export it again") from error
     return dict(zip(names, values, strict=True))

@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 from models import registry
 from models.calibrate import Rates
 from models.commands import app
+from models.dataset import load_images
 from models.features import FeatureSettings
 from models.fitting import Recipe
 from models.preparation import Variation
+from models.quantise import quantise
 from models.registry import RegisteredDetector
 from models.runtime.card import CARD_FILE, GRAPH_FILE, bundle_digest, load_card, save_card
 from models.runtime.decode import decode
@@ -248,3 +250,32 @@ def test_accuracy_on_real_parts(shared_data: Path, settings: RegistrySettings) -
     found = train(shared_data / "cookies", "cookies", settings, recipe=recipe, register=False)
     assert found.card.metrics["image_auroc"] >= 0.95
     assert found.card.metrics["false_alarm_rate"] <= 0.07
+
+
+def test_an_int8_form_is_registered_beside_its_float_one(
+    detector: RegisteredDetector,
+    settings: RegistrySettings,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_REGISTRY_TRACKING_URI", settings.tracking_uri)
+    asked = ["quantise", "disc", str(data), "--output", str(tmp_path), "--threads", "1", "--max-loss", "0.1"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "is the challenger: padim in INT8" in done.output
+    card = load_card(tmp_path)
+    assert card.parameters["precision"] == "int8"
+    assert registry.champions(settings)["disc"] == detector
+    pictures = load_images(sorted((data / "test").rglob("*.jpg"))[:6], 64, 64)
+    openvino, onnxruntime = (load_scorer(tmp_path, backend).score(pictures) for backend in ("openvino", "onnxruntime"))
+    np.testing.assert_allclose(openvino.scores, onnxruntime.scores, atol=0.1 * card.threshold)
+    with pytest.raises(DetectorError, match="PyTorch does not compute"):
+        load_scorer(tmp_path, "torch")
+    with pytest.raises(DetectorError, match="is quantised already"):
+        quantise(tmp_path, data, tmp_path / "again", settings)
+    for number in range(10):
+        write_part(tmp_path / "others" / f"{number}.jpg", 500 + number)
+    fetched = registry.fetch(detector, tmp_path / "float", settings)
+    with pytest.raises(DetectorError, match=r"are not those that sightline\.disc learnt from"):
+        quantise(fetched, tmp_path / "others", tmp_path / "again", settings)
