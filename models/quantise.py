@@ -47,7 +47,7 @@ class Comparison:
     def objections(self, max_loss: float = MAX_LOSS) -> list[str]:
         """Why the quantised form may not be used, with the numbers; empty when it may.
 
-        Labelled pictures decide, synthetic defects where there are none: their AUROC on 30 frames is known to 0.04 only.
+        Labelled pictures decide, else synthetic defects: the AUROC of these on 30 frames is known to 0.04 only.
         """
         what, before, after = f"{self.labelled} labelled pictures", self.labelled_float, self.labelled_int8
         if before is None or after is None:
