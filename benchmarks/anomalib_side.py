@@ -52,7 +52,8 @@ class Side:
             test_split_mode="none",
             val_split_mode="none",
         )
-        engine = Engine(accelerator="cpu", devices=1, logger=False, default_root_dir=folder)
+        # no validation: nothing is stopped early, and the splits are the folder's own
+        engine = Engine(accelerator="cpu", devices=1, logger=False, default_root_dir=folder, limit_val_batches=0)
         began = time.perf_counter()
         engine.fit(self.model, datamodule=pictures)
         self.fit_seconds = time.perf_counter() - began
