@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from models.dataset import data_digest
@@ -99,12 +97,11 @@ def quantise(
         progress=progress,
     ).card
     paths, defect = [sample.path for sample in dataset.test], is_defect(dataset.test)
-    before, after = (
-        _auroc(defect, score_pictures(load_scorer(folder, threads=threads), paths, "comparing", progress, view).scores)
-        if 0 < defect.sum() < len(defect)
-        else None
-        for folder in (bundle, output)
-    )
+    before = after = None
+    if 0 < defect.sum() < len(defect):
+        scorers = (load_scorer(folder, threads=threads) for folder in (bundle, output))
+        scores = (score_pictures(scorer, paths, "comparing", progress, view).scores for scorer in scorers)
+        before, after = (float(roc_auc_score(defect, found)) for found in scores)
     compared = Comparison(
         synthetic_float=card.metrics.get("synthetic_auroc"),
         synthetic_int8=made.metrics.get("synthetic_auroc"),
@@ -115,7 +112,3 @@ def quantise(
     if objections := compared.objections(max_loss):
         raise DetectorError(f"{card.name} loses too much in INT8: {'; '.join(objections)}. Keep it in float")
     return compared
-
-
-def _auroc(defect: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
-    return float(roc_auc_score(defect, scores))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.runtime.foreground import foreground
 
 _SIDE = 128
-"""Side at which the part is looked for, in pixels: a third of a millisecond, and no less right than at full size."""
+"""Side at which the part is looked for, in pixels: most of the three milliseconds that alignment takes of a frame."""
 _BELIEVED = 0.9
 """Share of good frames in which the part must be found."""
 _SPREAD = 0.05
