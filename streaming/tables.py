@@ -124,7 +124,11 @@ PROPERTIES = {
 
 
 def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> str:
-    """Create the table if it is not there, empty and ready for readers; returns its path."""
+    """Create the table if it is not there, empty and ready for readers; returns its path.
+
+    Any number of queries and processes may do so at once: the one that comes second finds the table.
+    """
+    from delta.exceptions import DeltaConcurrentModificationException, MetadataChangedException, ProtocolChangedException
     from delta.tables import DeltaTable
 
     path = settings.path(table.name)
@@ -139,7 +143,10 @@ def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> 
     )
     for key, value in PROPERTIES.items():
         builder = builder.property(key, value)
-    builder.execute()
+    try:
+        builder.execute()
+    except (DeltaConcurrentModificationException, MetadataChangedException, ProtocolChangedException):
+        builder.execute()
     return path
 
 

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -42,7 +43,7 @@ from sightline.settings import KafkaSettings, TableSettings
 from streaming import history
 from streaming.history import HistorySettings
 from streaming.history_write import TableWriter
-from streaming.tables import TABLES
+from streaming.tables import TABLES, create_table
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 DETECTOR = DetectorRef(name="sightline.cap", version="1", digest="abc")
@@ -212,6 +213,15 @@ def test_a_record_that_breaks_its_contract_is_kept_aside_and_holds_nothing_up(pl
     assert sorted(letter["value"] for letter in letters) == sorted([*junk, b"\xff\xd8", b"a stranger's"])
     assert {letter["sequence"] for letter in letters} == {None, 5, 6}
     assert {letter["camera"] for letter in letters} == {"cam"}
+
+
+def test_a_table_that_several_create_at_once_is_created_once(spark: SparkSession, tmp_path: Path) -> None:
+    for turn in range(3):
+        tables = TableSettings(root=str(tmp_path / f"{turn}"))
+        with ThreadPoolExecutor(4) as pool:
+            creations = [pool.submit(create_table, spark, TABLES["dead_letters"], tables) for _ in range(4)]
+            paths = {creation.result() for creation in creations}
+        assert [entry["version"] for entry in DeltaTable(paths.pop()).history()] == [0]
 
 
 def test_duplicates_in_a_topic_make_one_row_by_the_first_verdict(plant: Plant) -> None:

@@ -81,7 +81,9 @@ class Plant:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka = kafka
-        self._producer = Producer(kafka.librdkafka(**{"partitioner": "murmur2_random", "linger.ms": 0, "log_level": 0}))
+        # idempotent as Spark's: a record that is sent again must not end up behind those that followed it
+        keys = {"partitioner": "murmur2_random", "linger.ms": 0, "enable.idempotence": True, "log_level": 0}
+        self._producer = Producer(kafka.librdkafka(**keys))
 
     def publish(self, inspections: Sequence[Inspection], *, pause: float = 0.0) -> None:
         for shot in inspections:
