@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.runtime.decode import decode
+from models.runtime.transcode import as_jpeg
 from models.runtime.view import View, white
 from sightline.errors import FrameError, SourceError
 from sightline.trainingset import GOOD as GOOD
 from sightline.trainingset import MIN_GOOD as MIN_GOOD
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-_JPEG_MAGIC = b"\xff\xd8\xff"
-_CAMERA_QUALITY = 90
-"""JPEG quality at which other formats are encoded first, so that training sees what the stream will see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def load_images(paths: Sequence[Path], height: int, width: int, view: View | Non
     images = np.empty((len(paths), height, width, 3), np.uint8)
     for image, path in zip(images, paths, strict=True):
         try:
-            image[:] = decode(_as_jpeg(path), height, width, view).image
+            image[:] = decode(as_jpeg(path.read_bytes()), height, width, view).image
         except FrameError as error:
             raise SourceError(f"{path} cannot be used: {error}; repair or remove it") from error
     return images
@@ -143,20 +141,6 @@ def _mask(root: Path, kind: str, picture: Path) -> Path | None:
     folder = root / "ground_truth" / kind
     candidates = (folder / f"{picture.stem}{ending}.png" for ending in ("_mask", ""))
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _as_jpeg(path: Path) -> bytes:
-    data = path.read_bytes()
-    if data.startswith(_JPEG_MAGIC):
-        return data
-    image = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image.dtype == np.uint16:
-        # the upper 8 bits, as producers send them
-        image = np.right_shift(image, 8).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise SourceError(f"{path} has {image.dtype} pixels; save it with 8 or 16 bits a channel")
-    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _CAMERA_QUALITY])
-    return bytes(jpeg)
 
 
 def _decoded(path: Path, flags: int) -> NDArray[Any]:

@@ -198,6 +198,25 @@ def entries(settings: RegistrySettings) -> list[RegistryEntry]:
     return found
 
 
+def find(target: str, settings: RegistrySettings) -> RegisteredDetector:
+    """The detector that `PRODUCT`, `PRODUCT@VERSION` or `PRODUCT@ALIAS` names; without either the champion.
+
+    Raises RegistryError saying which there are.
+    """
+    product, _, wanted = target.partition("@")
+    wanted = wanted or CHAMPION
+    known = [entry for entry in entries(settings) if entry.detector.product == check_product(product)]
+    for entry in known:
+        if wanted == entry.detector.version or wanted in entry.aliases:
+            return entry.detector
+    there = ", ".join("@".join((product, name)) for entry in known for name in (entry.detector.version, *entry.aliases))
+    raise RegistryError(
+        f"no detector {product}@{wanted}: "
+        + (f"there are {there}" if there else f"none is registered for {product!r}, and there is no such folder")
+        + "; list all with `sightline detectors`"
+    )
+
+
 def set_champion(product: str, version: str, settings: RegistrySettings) -> RegisteredDetector:
     """Make `version` of a product's detector the champion; raises RegistryError when there is no such version."""
     name = settings.model_prefix + check_product(product)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models import registry
 from models.judging.judgement import Judgement
-from models.registry import CHAMPION, RegisteredDetector
+from models.registry import find as find
 from sightline.errors import RegistryError
 from sightline.settings import RegistrySettings
 
@@ -14,25 +14,6 @@ METRIC_PREFIX = "evaluated/"
 """Set before the names of metrics, so that those of training, which `sightline detectors` lists, stay as they were."""
 
 _ARTIFACTS = "evaluations"
-
-
-def find(target: str, settings: RegistrySettings) -> RegisteredDetector:
-    """The detector that `PRODUCT`, `PRODUCT@VERSION` or `PRODUCT@ALIAS` names; without either the champion.
-
-    Raises RegistryError saying which there are.
-    """
-    product, _, wanted = target.partition("@")
-    wanted = wanted or CHAMPION
-    known = [entry for entry in registry.entries(settings) if entry.detector.product == registry.check_product(product)]
-    for entry in known:
-        if wanted == entry.detector.version or wanted in entry.aliases:
-            return entry.detector
-    there = ", ".join("@".join((product, name)) for entry in known for name in (entry.detector.version, *entry.aliases))
-    raise RegistryError(
-        f"no detector {product}@{wanted}: "
-        + (f"there are {there}" if there else f"none is registered for {product!r}, and there is no such folder")
-        + "; list all with `sightline detectors`"
-    )
 
 
 def log(judgement: Judgement, folder: Path, settings: RegistrySettings) -> str:
