@@ -12,7 +12,8 @@ A message says what was wrong, with which value, and what to do about it::
      ├─ BrokerError          Kafka is unreachable, or the embedded broker cannot start
      ├─ PrerequisiteError    Java, a jar, a port or disk space is missing on this machine
      ├─ TableError           a Delta table is missing or cannot be read
-     └─ QueryError           SQL that cannot be run, or that would do more than read
+     ├─ QueryError           SQL that cannot be run, or that would do more than read
+     └─ AccessError          a user, key or password is unknown, taken or not allowed
 
 The command line prints the message and leaves with `exit_code`; it never shows a traceback for these.
 """
@@ -73,3 +74,7 @@ class TableError(SightlineError):
 
 class QueryError(SightlineError):
     """SQL that is not understood, fails, or would do more than read."""
+
+
+class AccessError(SightlineError):
+    """A user, key or password is unknown, taken or not allowed."""
