@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from streaming import drift_commands, ingest_commands
+from streaming import batch_commands, drift_commands, ingest_commands
 
 app = typer.Typer(help="The processes between the cameras and the tables.", no_args_is_help=True)
+app.add_typer(batch_commands.app)
 app.add_typer(ingest_commands.app)
 app.add_typer(drift_commands.app)
 

@@ -17,11 +17,11 @@ from sightline.contracts import Reason
 from sightline.errors import SourceError
 from sightline.trainingset import GOOD
 from streaming.ingest import Candidate, Labelled, Measured
+from streaming.picture_folder import SUFFIXES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SUFFIXES = ("jpg", "jpeg", "jpe", "png", "bmp", "tif", "tiff", "webp", "pgm", "ppm")
 _MASKS = "ground_truth"
 _NAMED = 3
 
