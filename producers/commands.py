@@ -158,4 +158,7 @@ def _print(summaries: Sequence[Summary]) -> None:
     for summary in summaries:
         tally = summary.tally
         dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.dropped.items())) or "none"
-        typer.echo(f"{summary.camera}: {tally.captured} captured, {tally.delivered} delivered, dropped: {dropped}")
+        kept = f", {tally.pending} on disk for the next start" if tally.pending else ""
+        typer.echo(
+            f"{summary.camera}: {tally.captured} captured, {tally.delivered} delivered, dropped: {dropped}{kept}"
+        )

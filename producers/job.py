@@ -10,22 +10,24 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
+from urllib.parse import quote
 
 from producers.backlog import Backlog, Policy
 from producers.capture import Camera
 from producers.ledger import Ledger, Tally
-from producers.publisher import Publisher
+from producers.publisher import Lane, Publisher
 from producers.reconnecting import Reconnecting
-from producers.settings import ProducerSettings
+from producers.settings import MEGABYTE, ProducerSettings
 from producers.sources import FrameSource, SourceLostError, now
+from producers.spool import Spool
 from sightline.codec import MAX_NAME
-from sightline.contracts import CameraEventKind, DropReason
+from sightline.contracts import CameraEventKind
 from sightline.errors import SettingsError
 from sightline.settings import KafkaSettings
 
@@ -71,13 +73,12 @@ def run(
     _check_names(plans, settings.line)
     stopping = stopping or threading.Event()
     with ExitStack() as stack:
-        ledgers = {plan.name: _open_ledger(plan, settings, stack) for plan in plans}
-        cameras = [_camera(plan, ledgers[plan.name], settings, stopping) for plan in plans]
-        patient = any(camera.policy is Policy.BLOCK for camera in cameras)
+        lanes = {plan.name: _open_lane(plan, settings, stack) for plan in plans}
+        cameras = [_camera(plan, lanes[plan.name], settings, stopping) for plan in plans]
         _open_sources(cameras, stack)
-        publisher = Publisher(kafka, settings, ledgers, patient=patient)
+        publisher = Publisher(kafka, settings, lanes)
         publisher.check()
-        return _Run(cameras, publisher, settings, stopping).until_done(frames, seconds)
+        return _Run(cameras, lanes, publisher, settings, stopping).until_done(frames, seconds)
 
 
 @contextmanager
@@ -101,9 +102,15 @@ class _Run:
     """One run of all cameras, from the first frame to the last event."""
 
     def __init__(
-        self, cameras: Sequence[Camera], publisher: Publisher, settings: ProducerSettings, stopping: threading.Event
+        self,
+        cameras: Sequence[Camera],
+        lanes: Mapping[str, Lane],
+        publisher: Publisher,
+        settings: ProducerSettings,
+        stopping: threading.Event,
     ) -> None:
         self._cameras = cameras
+        self._lanes = lanes
         self._publisher = publisher
         self._settings = settings
         self._stopping = stopping
@@ -155,7 +162,7 @@ class _Run:
             camera.ledger.report(CameraEventKind.DISCONNECTED, now(), str(error))
 
     def _drain(self, capturing: dict[Future[None], Camera], sending: Future[None]) -> None:
-        """Stop capturing, let what waits go out in `stop_seconds`, and count the rest as not delivered."""
+        """Stop capturing, let what waits go out in `stop_seconds`, and leave the rest to the next start."""
         self._stopping.set()
         deadline = time.monotonic() + self._settings.stop_seconds
         wait(capturing, timeout=self._settings.stop_seconds)
@@ -164,15 +171,14 @@ class _Run:
         self._halt.set()
         wait([*capturing, sending])
         self._note_failures(set(capturing), capturing)
-        ledgers = {camera.name: camera.ledger for camera in self._cameras}
         while (frame := self._backlog.take(0)) is not None:
-            ledgers[frame.camera].dropped(frame.sequence, DropReason.NOT_DELIVERED)
+            self._publisher.put_aside(frame)
         self._publisher.flush(max(0.0, deadline - time.monotonic()))
 
     def _say_goodbye(self) -> None:
         """Report each camera's last sequence; what the broker does not take now waits for the next start."""
         for camera in self._cameras:
-            camera.ledger.settle(now())
+            self._settle_camera(camera)
             camera.ledger.report(CameraEventKind.STOPPED, now(), self._failures.get(camera.name))
         deadline = time.monotonic() + GOODBYE_SECONDS
         while any(camera.ledger.unsent() for camera in self._cameras) and time.monotonic() < deadline:
@@ -182,8 +188,16 @@ class _Run:
 
     def _settle(self) -> None:
         for camera in self._cameras:
-            camera.ledger.settle(now())
+            self._settle_camera(camera)
             self._publisher.send_events(camera.ledger)
+
+    def _settle_camera(self, camera: Camera) -> None:
+        """The spool forgets what the ledger has written down, in this order: a crash in between repeats nothing."""
+        spool = self._lanes[camera.name].spool
+        settled = spool.settled() if spool else []
+        camera.ledger.settle(now())
+        if spool:
+            spool.forget(settled)
 
     def _summaries(self) -> list[Summary]:
         summaries = []
@@ -197,6 +211,7 @@ class _Run:
                     "captured": tally.captured,
                     "delivered": tally.delivered,
                     "dropped": {str(reason): count for reason, count in tally.dropped.items()},
+                    "spooled": tally.pending,
                     "unsent_events": camera.ledger.unsent(),
                 },
             )
@@ -214,19 +229,36 @@ def _check_names(plans: Sequence[CameraPlan], line: str) -> None:
         raise SettingsError(f"camera {twice[0]!r} is named twice; give each source its own --camera")
 
 
-def _open_ledger(plan: CameraPlan, settings: ProducerSettings, stack: ExitStack) -> Ledger:
-    ledger = Ledger(settings.ledger, settings.line, plan.name, now())
+def _open_lane(plan: CameraPlan, settings: ProducerSettings, stack: ExitStack) -> Lane:
+    policy = settings.policy or (Policy.DROP_OLDEST if plan.source.live else Policy.BLOCK)
+    if not settings.spool_mb:
+        return Lane(_opened(Ledger(settings.ledger, settings.line, plan.name, now()), stack), None, policy)
+    spool = Spool(
+        settings.spool_folder / quote(plan.name, safe=" "),
+        size=settings.spool_mb * MEGABYTE,
+        spare=settings.spool_spare_mb * MEGABYTE,
+    )
+    ledger = _opened(Ledger(settings.ledger, settings.line, plan.name, now(), spool.open), stack)
+    stack.callback(spool.close)
+    spool.retain(ledger.pending())
+    if spool.waiting:
+        log.info("frames wait on the disk", extra={"camera": plan.name, "frames": spool.waiting})
+    return Lane(ledger, spool, policy)
+
+
+def _opened(ledger: Ledger, stack: ExitStack) -> Ledger:
     stack.callback(ledger.close)
     return ledger
 
 
-def _camera(plan: CameraPlan, ledger: Ledger, settings: ProducerSettings, stopping: threading.Event) -> Camera:
-    source = plan.source
+def _camera(plan: CameraPlan, lane: Lane, settings: ProducerSettings, stopping: threading.Event) -> Camera:
+    source, ledger = plan.source, lane.ledger
     if source.live:
         report = partial(_report, ledger)
         source = Reconnecting(source, longest=settings.retry_seconds, stopping=stopping, report=report)
-    policy = settings.policy or (Policy.DROP_OLDEST if source.live else Policy.BLOCK)
-    return Camera(name=plan.name, product=plan.product, source=source, ledger=ledger, policy=policy, settings=settings)
+    return Camera(
+        name=plan.name, product=plan.product, source=source, ledger=ledger, policy=lane.policy, settings=settings
+    )
 
 
 def _report(ledger: Ledger, kind: CameraEventKind, message: str) -> None:

@@ -5,9 +5,10 @@ process ends by itself, is killed, or loses power. For each camera, at any time:
 
     captured = delivered + dropped (by reason) + pending
 
-Pending frames of a process that died are in doubt: nobody knows whether the broker took them. The next process to open
-the ledger reports them once, as `in-doubt`, and counts them under `producer-crash`. Reports that must not be lost wait
-in the ledger's outbox until the broker has them.
+Pending frames of a process that died are in doubt, unless they are on the disk (`producers.spool`), where they stay
+pending: nobody knows whether the broker took them. The next process to open the ledger reports them once, as
+`in-doubt`, and counts them under `producer-crash`. Reports that must not be lost wait in the ledger's outbox until the
+broker has them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,7 +54,7 @@ class Tally:
     pending: int = 0
 
     def since(self, earlier: Tally) -> Tally:
-        """What was added after `earlier`, which had nothing pending."""
+        """What was added after `earlier`; frames pending then may be among those delivered, so sums need not agree."""
         dropped = {reason: count - earlier.dropped.get(reason, 0) for reason, count in self.dropped.items()}
         return Tally(
             captured=self.captured - earlier.captured,
@@ -73,10 +74,13 @@ class _Loss:
 class Ledger:
     """The ledger of `camera` in `folder`, locked for this process. Threads may share it.
 
-    Raises PublishError when another producer has the camera open, or the file cannot be read or written.
+    `spooled` tells, once the lock is held, which sequences an earlier process left on the disk. Raises PublishError
+    when another producer has the camera open, or the file cannot be read or written.
     """
 
-    def __init__(self, folder: Path, line: str, camera: str, at: datetime) -> None:
+    def __init__(
+        self, folder: Path, line: str, camera: str, at: datetime, spooled: Callable[[], Collection[int]] = tuple
+    ) -> None:
         self.line = line
         self.camera = camera
         name = quote(camera, safe=" ")
@@ -91,7 +95,7 @@ class Ledger:
             self._base = self._connect()
             self._next = self._ceiling = 0
             with self._transaction():
-                self._recover(at)
+                self._recover(at, frozenset(spooled()))
         except BaseException:
             self._lock.close()
             raise
@@ -192,6 +196,11 @@ class Ledger:
         with self._mutex, self._transaction():
             return int(self._base.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
+    def pending(self) -> frozenset[int]:
+        """Frames that nothing has become of, as far as it is settled."""
+        with self._mutex, self._transaction():
+            return frozenset(row[0] for row in self._base.execute("SELECT sequence FROM pending"))
+
     def tally(self) -> Tally:
         """What became of all frames since the ledger began, as far as it is settled."""
         with self._mutex, self._transaction():
@@ -205,7 +214,7 @@ class Ledger:
             )
 
     def close(self) -> None:
-        """Let the camera go; whatever is pending will be in doubt."""
+        """Let the camera go; whatever is pending and not on the disk will be in doubt."""
         with self._mutex:
             self._raise_ceiling(self._next)
             self._base.close()
@@ -226,7 +235,7 @@ class Ledger:
                 )
             return base
 
-    def _recover(self, at: datetime) -> None:
+    def _recover(self, at: datetime, spooled: frozenset[int]) -> None:
         following, ceiling, boot = self._base.execute("SELECT next, ceiling, boot FROM camera").fetchone()
         self._next, self._ceiling = int(following), int(ceiling)
         pending = [row[0] for row in self._base.execute("SELECT sequence FROM pending ORDER BY sequence")]
@@ -235,7 +244,11 @@ class Ledger:
             pending.extend(range(self._next, self._ceiling))
             self._next = self._ceiling
         self._base.execute("UPDATE camera SET next = ?, boot = ?", (self._next, _boot_id()))
-        losses = [_Loss(number, CameraEventKind.IN_DOUBT, DropReason.PRODUCER_CRASH) for number in pending]
+        kept = spooled.intersection(pending)
+        # a power failure may have taken the entry and left the frame
+        self._base.executemany("INSERT OR IGNORE INTO pending VALUES (?)", ((number,) for number in kept))
+        doubtful = [number for number in pending if number not in kept]
+        losses = [_Loss(number, CameraEventKind.IN_DOUBT, DropReason.PRODUCER_CRASH) for number in doubtful]
         self._write_losses(losses, at)
 
     def _write_losses(self, losses: list[_Loss], at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""A steady clock for frames."""
+"""A steady clock for frames, and a limit for those that catch up."""
 
 from __future__ import annotations
 
@@ -32,3 +32,32 @@ class Pacer:
         due = clock if self._due is None else max(self._due, clock - BURST * self._interval)
         self._due = due + self._interval
         return not self._pause(max(0.0, due - clock))
+
+
+class Allowance:
+    """How fast a queue may be emptied: `rate` a second, and one more for each that joins it.
+
+    So it shrinks by `rate` a second whatever joins, and what receives it never has more than that on top of the usual.
+    What is not used is kept for a quarter of a second.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._most = max(1.0, rate / 4)
+        self._left = self._most
+        self._clock = clock
+        self._at = clock()
+
+    def joined(self) -> None:
+        """One more waits."""
+        self._left = min(self._most, self._left + 1)
+
+    def take(self) -> bool:
+        """Whether one may leave now, which uses the allowance up."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

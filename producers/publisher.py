@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from producers.backlog import Backlog
+from producers.backlog import Backlog, Policy
+from producers.flight import Flight
 from producers.ledger import Ledger
+from producers.pacing import Allowance
 from producers.settings import ProducerSettings
 from producers.sources import now
+from producers.spool import Spool
 from sightline import codec
 from sightline.contracts import CameraEvent, CameraEventKind, DropReason, Frame
 from sightline.errors import BrokerError, PublishError
@@ -22,10 +27,14 @@ from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
 log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
+RESTART_SECONDS = 2.0
+"""The same while frames wait on the disk: the broker was away before, and cameras should not wait for it."""
 IDLE_SECONDS = 0.05
 """How long the broker's answers wait to be looked at while no frame is sent."""
 EVENTS_UNDERWAY = 16
 """Events of a camera's outbox that may be under way at once."""
+CATCH_UP_FRAMES = 8
+"""Frames that leave the spools between two looks at what was captured."""
 
 _UNANSWERED = frozenset(
     {KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE, KafkaError._TIMED_OUT}
@@ -33,33 +42,54 @@ _UNANSWERED = frozenset(
 """Failures after which the broker may have the record all the same: an attempt was perhaps written, its answer lost."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What belongs to one camera: its ledger, its spool if it has one, and its policy."""
+
+    ledger: Ledger
+    spool: Spool | None
+    policy: Policy
+
+
 class Publisher:
     """Sends frames to the `frames` topic and events to `camera-events`, in order for each camera.
 
     At least once: idempotent retries leave neither gaps nor repeats as long as this process lives; a frame under way
-    when it dies is in doubt. A broker that is away is waited for, with bounded memory. Raises PublishError when the
+    when it dies is in doubt, or on the disk and sent again. While the broker does not answer, frames go to the spools,
+    those under way too; later they leave in their order, no faster than `spool_fps`, and no new frame overtakes them.
+    Under `block` captured frames wait in memory instead, and their source with them. Raises PublishError when the
     broker has refused the producer for good.
     """
 
-    def __init__(
-        self, kafka: KafkaSettings, settings: ProducerSettings, ledgers: Mapping[str, Ledger], *, patient: bool
-    ) -> None:
-        """`patient`: frames are never given up while the process runs, because a source waits for them (`block`)."""
+    def __init__(self, kafka: KafkaSettings, settings: ProducerSettings, lanes: Mapping[str, Lane]) -> None:
         self._bootstrap = kafka.bootstrap
         self._topics = kafka.topics
-        self._ledgers = ledgers
+        self._lanes = lanes
+        self._spooling = deque(lane for lane in lanes.values() if lane.spool is not None)
+        self._settings = settings
+        self._allowance = Allowance(settings.spool_fps)
+        self._flight = Flight()
         self._fatal: str | None = None
-        self._away = False
+        self._away = self._stuck = self._behind = False
         self._beating: set[str] = set()
+        # never given up by time: a source waits for it, or it has its place on the disk
+        patient = any(lane.spool is not None or lane.policy is Policy.BLOCK for lane in lanes.values())
         self._producer = Producer(
             kafka.librdkafka(**_producer_keys(settings, patient), error_cb=self._on_error), logger=log
         )
 
     def check(self) -> None:
-        """Raises BrokerError when no broker answers, or it lacks a topic that is written."""
+        """Raises BrokerError when no broker answers, or it lacks a topic that is written.
+
+        With frames in a spool a silent broker is an outage that goes on, and no reason to capture nothing.
+        """
+        waiting = self._waiting()
         try:
-            found = self._producer.list_topics(timeout=START_SECONDS).topics
+            found = self._producer.list_topics(timeout=RESTART_SECONDS if waiting else START_SECONDS).topics
         except KafkaException as error:
+            if waiting:
+                log.warning("broker is away since the last start", extra={"spooled_frames": waiting})
+                return
             raise BrokerError(
                 f"no Kafka broker answers at {self._bootstrap} within {START_SECONDS:g} s ({error.args[0].str()}); "
                 "start one, or name yours in SIGHTLINE_KAFKA_BOOTSTRAP"
@@ -72,17 +102,26 @@ class Publisher:
             )
 
     def run(self, backlog: Backlog, halt: threading.Event) -> None:
-        """Send what is in the backlog until it is closed and empty, or `halt` is set."""
-        while not backlog.finished and not halt.is_set():
+        """Send what is in the backlog and in the spools until both are empty and no more comes, or `halt` is set."""
+        while not halt.is_set() and not (backlog.finished and not self._waiting()):
             frame = backlog.take(IDLE_SECONDS)
             if frame is not None:
-                self._send(frame, halt)
+                self._take(frame, halt)
+            elif backlog.finished:
+                halt.wait(IDLE_SECONDS)
             self._producer.poll(0)
+            self._look_after_spools()
             if self._fatal:
                 raise PublishError(
                     f"the Kafka broker at {self._bootstrap} has refused this producer for good: {self._fatal}; start "
                     "it again, its ledger knows what is in doubt"
                 )
+
+    def put_aside(self, frame: Frame) -> None:
+        """Leave a frame that was not sent to the next process, or count it as lost."""
+        lane = self._lanes[frame.camera]
+        if lane.spool is None or lane.spool.put(frame, Policy.DROP_NEWEST):
+            lane.ledger.dropped(frame.sequence, DropReason.NOT_DELIVERED)
 
     def send_events(self, ledger: Ledger) -> None:
         """Send what waits in the outbox of `ledger`, as far as there is room."""
@@ -105,8 +144,9 @@ class Publisher:
             log.warning("heartbeat not sent", extra={"camera": ledger.camera, "why": str(error)})
 
     def flush(self, seconds: float) -> None:
-        """Wait at most `seconds` until the broker has answered everything; give up the rest."""
+        """Wait at most `seconds` until the broker has answered everything; the rest is left to the next process."""
         if self._producer.flush(seconds):
+            self._keep_flight()
             self._producer.purge()
             self._producer.flush(1.0)
 
@@ -114,46 +154,124 @@ class Publisher:
         """Look at answers for at most `seconds`; returns how many records are still without one."""
         return int(self._producer.flush(seconds))
 
-    def _send(self, frame: Frame, halt: threading.Event) -> None:
-        ledger = self._ledgers[frame.camera]
-        headers = codec.frame_headers(frame)
-        while not halt.is_set():
-            try:
-                self._producer.produce(
-                    self._topics.frames,
-                    value=frame.jpeg,
-                    key=frame.camera,
-                    headers=headers,
-                    on_delivery=partial(self._frame_answered, ledger, frame.sequence),
-                )
-                return
-            except BufferError:  # as much is under way as may be: wait for answers
-                self._producer.poll(IDLE_SECONDS)
-            except KafkaException as error:
-                self._refused(ledger, frame.sequence, error.args[0])
-                return
-        ledger.dropped(frame.sequence, DropReason.NOT_DELIVERED)
+    def _take(self, frame: Frame, halt: threading.Event) -> None:
+        """Send a captured frame, or keep it behind those of its camera that wait already."""
+        lane = self._lanes[frame.camera]
+        if lane.spool is None or lane.policy is Policy.BLOCK:
+            self._send_patiently(frame, lane, halt)
+        elif self._stuck or lane.spool.waiting or not self._produce(frame):
+            self._allowance.joined()
+            for sequence in lane.spool.put(frame, lane.policy):
+                lane.ledger.dropped(sequence, DropReason.QUEUE_FULL)
 
-    def _frame_answered(self, ledger: Ledger, sequence: int, error: KafkaError | None, _message: object) -> None:
+    def _send_patiently(self, frame: Frame, lane: Lane, halt: threading.Event) -> None:
+        while not halt.is_set():
+            if lane.spool is not None and lane.spool.waiting:  # left by an earlier process: older than this one
+                sent = self._send_first(lane, lane.spool)
+            elif self._produce(frame):
+                return
+            else:
+                sent = False
+            if not sent:  # as much is under way as may be: wait for answers
+                self._producer.poll(IDLE_SECONDS)
+        self.put_aside(frame)
+
+    def _look_after_spools(self) -> None:
+        stuck = self._flight.seconds() > self._settings.spool_after
+        if stuck:
+            self._keep_flight()
+        else:
+            self._catch_up()
+        if self._spooling and stuck and not self._stuck:
+            log.warning("broker does not answer; frames go to the disk", extra={"bootstrap": self._bootstrap})
+        self._stuck = stuck
+        waiting = self._waiting()
+        if self._behind and not waiting:
+            log.info("all frames have left the disk", extra={"bootstrap": self._bootstrap})
+        self._behind = bool(waiting)
+        for lane in self._spooling:
+            if lane.spool is not None:
+                lane.spool.sync()
+
+    def _keep_flight(self) -> None:
+        """Copies of what is under way: this process may not live to see the answers."""
+        for frame in self._flight.frames():
+            spool = self._lanes[frame.camera].spool
+            if spool is not None:
+                spool.keep(frame)
+
+    def _catch_up(self) -> None:
+        """Send what waits on the disk, cameras in turn, as fast as it may."""
+        for _ in range(min(CATCH_UP_FRAMES, self._waiting())):
+            while (spool := self._spooling[0].spool) is None or not spool.waiting:
+                self._spooling.rotate(-1)
+            if not self._allowance.take() or not self._send_first(self._spooling[0], spool):
+                return
+            self._spooling.rotate(-1)
+
+    def _send_first(self, lane: Lane, spool: Spool) -> bool:
+        """Send the frame that has waited longest on a camera's disk; False when the client takes no more now."""
+        sequence = spool.first()
+        if sequence is None:
+            return True
+        frame = spool.read(sequence)
+        if frame is None:
+            lane.ledger.doubtful(sequence, DropReason.PRODUCER_CRASH)
+            spool.settle(sequence)
+        elif not self._produce(frame):
+            return False
+        spool.hand_out()
+        return True
+
+    def _waiting(self) -> int:
+        return sum(lane.spool.waiting for lane in self._spooling if lane.spool is not None)
+
+    def _produce(self, frame: Frame) -> bool:
+        """Hand a frame to the client; False when it takes no more now."""
+        try:
+            self._producer.produce(
+                self._topics.frames,
+                value=frame.jpeg,
+                key=frame.camera,
+                headers=codec.frame_headers(frame),
+                on_delivery=partial(self._frame_answered, self._lanes[frame.camera], frame.sequence),
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._refused(self._lanes[frame.camera], frame.sequence, error.args[0])
+            return True
+        self._flight.left(frame)
+        return True
+
+    def _frame_answered(self, lane: Lane, sequence: int, error: KafkaError | None, _message: object) -> None:
+        self._flight.answered(lane.ledger.camera, sequence)
         if error is not None:
-            self._refused(ledger, sequence, error)
+            self._refused(lane, sequence, error)
             return
-        ledger.delivered(sequence)
+        lane.ledger.delivered(sequence)
+        if lane.spool is not None:
+            lane.spool.settle(sequence)
         if self._away:
             self._away = False
             log.info("broker is back", extra={"bootstrap": self._bootstrap})
 
-    def _refused(self, ledger: Ledger, sequence: int, error: KafkaError) -> None:
+    def _refused(self, lane: Lane, sequence: int, error: KafkaError) -> None:
+        ledger, spool = lane.ledger, lane.spool
         fields = {"camera": ledger.camera, "sequence": sequence, "why": error.str()}
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             log.error("frame is larger than Kafka takes", extra={**fields, "limit_bytes": MAX_MESSAGE_BYTES})
             ledger.dropped(sequence, DropReason.OVERSIZE)
-        elif error.code() in _UNANSWERED:
-            log.error("frame given up", extra=fields)
-            ledger.doubtful(sequence, DropReason.NOT_DELIVERED)
-        else:
+        elif error.code() not in _UNANSWERED:
             log.error("frame refused", extra=fields)
             ledger.dropped(sequence, DropReason.NOT_DELIVERED)
+        elif spool is not None and spool.holds(sequence):
+            return  # the next process sends it
+        else:
+            log.error("frame given up", extra=fields)
+            ledger.doubtful(sequence, DropReason.NOT_DELIVERED)
+        if spool is not None:
+            spool.settle(sequence)
 
     def _produce_event(self, event: CameraEvent, answered: Any) -> None:
         self._producer.produce(

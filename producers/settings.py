@@ -47,8 +47,24 @@ class ProducerSettings(Section):
     flight_bytes: Annotated[int, Field(ge=MAX_MESSAGE_BYTES)] = 24 * MEGABYTE
     """Their bytes."""
     delivery_timeout: Positive = 120.0
-    """Seconds after which a frame that the broker does not take is given up; under `block` it never is."""
+    """Seconds after which a frame that the broker does not take is given up; never under `block` or with a spool."""
+
+    spool: Path | None = None
+    """Folder of the frames that wait on the disk while the broker is away; by default `spool` beside the ledgers."""
+    spool_mb: Annotated[int, Field(ge=0)] = 2048
+    """Megabytes of such frames for each camera; what does not fit goes by `policy`. 0 for no spool."""
+    spool_spare_mb: Annotated[int, Field(ge=0)] = 512
+    """Megabytes of the disk that are left to others: a spool that would need them is full."""
+    spool_after: Positive = 1.0
+    """Seconds without the broker's answer after which frames go to the disk."""
+    spool_fps: Positive = 50.0
+    """Frames a second, of all cameras, that leave the spool on top of what is captured, once the broker is back."""
 
     heartbeat_seconds: Positive = 5.0
     stop_seconds: Positive = 10.0
     """How long a stopping producer goes on sending what it has captured."""
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where the spools lie, a folder for each camera."""
+        return self.spool or self.ledger / "spool"

@@ -141,7 +141,9 @@ def test_the_largest_frame_that_fits_arrives(kafka: KafkaSettings, published: An
 def test_frames_that_come_too_fast_are_reported_number_by_number(
     kafka: KafkaSettings, published: Any, tmp_path: Path, policy: str
 ) -> None:
-    (summary,) = run(kafka, tmp_path, {"cam": list(frames(300))}, policy=policy, queue_frames=1, flight_frames=1)
+    (summary,) = run(
+        kafka, tmp_path, {"cam": list(frames(300))}, policy=policy, queue_frames=1, flight_frames=1, spool_mb=0
+    )
     tally = summary.tally
     assert tally.captured == 300
     assert tally.delivered + tally.dropped.get(DropReason.QUEUE_FULL, 0) == 300

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from producers.pacing import BURST, Pacer
+from producers.pacing import BURST, Allowance, Pacer
 
 
 class Clock:
@@ -64,3 +64,29 @@ def test_waiting_ends_when_the_producer_stops() -> None:
     stopping.set()
     assert not Pacer(0.001, stopping.wait).wait()
     assert not Pacer(0, stopping.wait).wait()
+
+
+def test_a_queue_shrinks_at_its_rate_whatever_joins_it() -> None:
+    clock = Clock()
+    allowance = Allowance(20, clock)
+    left = 0
+    while allowance.take():  # what may go at once
+        pass
+    for _ in range(600):  # 10 s at 60 frames a second
+        clock.now += 1 / 60
+        allowance.joined()
+        while allowance.take():
+            left += 1
+    assert left - 600 == pytest.approx(10 * 20, abs=2)
+
+
+def test_an_outage_saves_up_no_allowance() -> None:
+    clock = Clock()
+    allowance = Allowance(20, clock)
+    for _ in range(10_000):
+        allowance.joined()
+    clock.now += 3600
+    left = 0
+    while allowance.take():
+        left += 1
+    assert left == 5
