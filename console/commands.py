@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from console.api.commands import app as api
 from sightline.contracts import Severity
 
 app = typer.Typer()
+app.add_typer(api)
 
 
 @app.command()

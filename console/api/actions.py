@@ -1,0 +1,156 @@
+"""What operators do about alerts, as events on `operator-actions`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Protocol
+from uuid import uuid4
+
+import msgspec
+
+from console.api.problems import Problem
+from console.api.store import Store, as_text, now
+from sightline import codec
+from sightline.contracts import ActionKind, OperatorAction
+from sightline.errors import BrokerError
+from sightline.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+KEPT_HOURS = 24
+"""How long an idempotency key is remembered, and an action is shown from here until the tables have it."""
+
+_SEND_SECONDS = 10.0
+
+
+class ActionSink(Protocol):
+    """Takes an action, for good once `send` returns; raises BrokerError when it cannot."""
+
+    def send(self, action: OperatorAction) -> None: ...
+
+
+class KafkaActions:
+    """Delivery: at least once, acknowledged by the broker before `send` returns; a repeat has the same `action_id`."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._lock = threading.Lock()
+        self._producer: Any = None
+
+    def send(self, action: OperatorAction) -> None:
+        """Raises BrokerError when the broker does not take it within seconds."""
+        from confluent_kafka import KafkaException
+
+        answers: list[Any] = []
+        topic = self._kafka.topics.operator_actions
+        try:
+            with self._lock:
+                producer = self._opened()
+                producer.produce(
+                    topic,
+                    value=codec.encode(action),
+                    key=action.alert_id.encode(),
+                    headers=codec.event_headers(action, action.action_id),
+                    on_delivery=lambda error, _: answers.append(error),
+                )
+                producer.flush(_SEND_SECONDS + 1)
+        except (KafkaException, BufferError) as error:
+            raise self._lost(str(error)) from error
+        if not answers or answers[0] is not None:
+            raise self._lost(answers[0].str() if answers else "no answer")
+
+    def _opened(self) -> Any:
+        from confluent_kafka import Producer
+
+        if self._producer is None:
+            keys = self._kafka.librdkafka(
+                **{"enable.idempotence": True, "message.timeout.ms": int(_SEND_SECONDS * 1000), "linger.ms": 0}
+            )
+            self._producer = Producer(keys, logger=log)
+        return self._producer
+
+    def _lost(self, why: str) -> BrokerError:
+        return BrokerError(
+            f"the broker at {self._kafka.bootstrap} did not take the action ({why}); nothing was recorded, try again"
+        )
+
+
+class Actions:
+    """Hands actions to `sink` once, however often a button was pressed."""
+
+    def __init__(self, store: Store, sink: ActionSink) -> None:
+        self._store = store
+        self._sink = sink
+
+    def take(
+        self,
+        alert_id: str,
+        kind: ActionKind,
+        actor: str,
+        *,
+        defect_type: str | None,
+        comment: str | None,
+        idempotency_key: str | None,
+    ) -> tuple[OperatorAction, bool]:
+        """The action, and whether it is new.
+
+        The same key from the same actor gives the same action. Raises Problem 409 when that key came with another
+        action before, BrokerError when the broker does not take it: the same request may then be sent again.
+        """
+        asked = codec.digest_id(alert_id, kind, defect_type, comment)
+        action = OperatorAction(
+            action_id=codec.digest_id("action", actor, idempotency_key or uuid4().hex),
+            alert_id=alert_id,
+            kind=kind,
+            actor=actor,
+            at=now(),
+            defect_type=defect_type,
+            comment=comment,
+        )
+        with self._store.open() as connection:
+            connection.execute("DELETE FROM actions WHERE at < ?", (as_text(now() - timedelta(hours=KEPT_HOURS)),))
+            connection.execute(
+                "INSERT OR IGNORE INTO actions VALUES (?, ?, ?, ?, ?, 0)",
+                (action.action_id, alert_id, asked, codec.encode(action), as_text(action.at)),
+            )
+            row = connection.execute("SELECT * FROM actions WHERE action_id = ?", (action.action_id,)).fetchone()
+        if row["asked"] != asked:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                "idempotency-key",
+                f"the Idempotency-Key {idempotency_key!r} was used for another action; send a new one for each action",
+            )
+        # the first one's time: the table's day is part of what makes it the same row
+        action = codec.decode(OperatorAction, row["event"])
+        if row["sent"]:
+            return action, False
+        self._sink.send(action)
+        with self._store.open() as connection:
+            connection.execute("UPDATE actions SET sent = 1 WHERE action_id = ?", (action.action_id,))
+        return action, True
+
+    def recent(self, alert_id: str) -> list[OperatorAction]:
+        """What was sent from here about an alert, which the tables may not have yet."""
+        with self._store.open() as connection:
+            found = connection.execute("SELECT event FROM actions WHERE alert_id = ? AND sent", (alert_id,))
+            return [codec.decode(OperatorAction, row["event"]) for row in found]
+
+
+def merged(stored: list[dict[str, Any]], recent: list[OperatorAction]) -> list[dict[str, Any]]:
+    """Actions of the table and of the last hours, each once, the oldest first."""
+    found = {action.action_id: _fields(action) for action in recent}
+    found |= {row["action_id"]: row for row in stored}
+    return sorted(found.values(), key=_time)
+
+
+def _fields(action: OperatorAction) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(action, builtin_types=(bytes, datetime))
+    return fields
+
+
+def _time(row: dict[str, Any]) -> datetime:
+    time: datetime = row["at"]
+    return time

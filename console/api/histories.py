@@ -1,0 +1,102 @@
+"""Opened histories that requests borrow: the tables as of a second ago, several questions at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from console.api.problems import Problem
+from console.bookkeeping import rows
+from console.tables import History, open_history
+from sightline.errors import QueryError
+from sightline.settings import TableSettings
+
+AT_ONCE = 4
+"""Questions that are answered at the same time; more wait."""
+FRESH_SECONDS = 1.0
+"""How old the tables' versions may be that a question is answered from."""
+
+_WAIT_SECONDS = 20.0
+_MEMORY = "1GB"
+"""Of one question; what needs more spills to disk."""
+
+
+class Histories:
+    """Borrowed one question at a time, since DuckDB's connections are not shared between threads."""
+
+    def __init__(self, settings: TableSettings) -> None:
+        self._settings = settings
+        self._idle: queue.LifoQueue[tuple[float, History]] = queue.LifoQueue()
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    @contextmanager
+    def borrow(self, *tables: str) -> Iterator[History]:
+        """A history in which `tables` can be queried.
+
+        Raises TableError when one is missing or cannot be read, QueryError when DuckDB gives up, and Problem 503 when
+        others keep it busy.
+        """
+        import duckdb
+
+        if not self._turns.acquire(timeout=_WAIT_SECONDS):
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "busy",
+                f"{AT_ONCE} questions have been running for {_WAIT_SECONDS:g} s; ask for less, or try again",
+                headers={"Retry-After": "5"},
+            )
+        try:
+            opened, history = self._opened()
+            history.require(*tables)
+            try:
+                yield history
+            except (duckdb.Error, OSError) as error:
+                # files that compaction or retention has removed meanwhile: the next question sees the new ones
+                raise QueryError(f"the tables could not be read: {error}; try again") from error
+            self._idle.put((opened, history))
+        finally:
+            self._turns.release()
+
+    def _opened(self) -> tuple[float, History]:
+        oldest = time.monotonic() - FRESH_SECONDS
+        while True:
+            try:
+                opened, history = self._idle.get_nowait()
+            except queue.Empty:
+                return time.monotonic(), open_history(self._settings, memory=_MEMORY)
+            if opened >= oldest:
+                return opened, history
+            history.connection.close()
+
+
+def records(history: History, sql: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Rows of `sql` by column, structs and lists as dictionaries and lists, times in UTC."""
+    found = history.connection.query(sql, params=parameters or None).to_arrow_table()
+    return [dict(row) for row in found.to_pylist()]
+
+
+def newest(history: History, table: str, column: str) -> datetime | None:
+    """The last time in `column`, None for an empty table: out of the log where its files' statistics tell."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    files = pa.table(history.tables[table].get_add_actions(flatten=True))
+    if not files.num_rows:
+        return None
+    known = files[f"max.{column}"] if f"max.{column}" in files.column_names else None
+    if known is None or known.null_count:
+        found = rows(history.connection, f'SELECT max("{column}") FROM {table}')[0][0]
+        return None if found is None else found.astimezone(UTC)
+    last: datetime = pc.max(known).as_py()
+    return last.replace(tzinfo=UTC) if last.tzinfo is None else last.astimezone(UTC)
+
+
+def literal(time: datetime) -> str:
+    """`time` in SQL, as a constant, so that files outside it are left unread."""
+    return f"TIMESTAMPTZ '{time.astimezone(UTC).isoformat(timespec='microseconds')}'"

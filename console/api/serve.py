@@ -1,0 +1,46 @@
+"""The API process."""
+
+from __future__ import annotations
+
+import typer
+
+from console.api.app import create_app
+from console.api.services import wire
+from console.api.settings import ApiSettings, OidcSettings
+from sightline import logs
+from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
+
+
+def serve(settings: ApiSettings) -> None:
+    """Answer until told to stop; raises SettingsError or PrerequisiteError before anything listens."""
+    import uvicorn
+
+    settings.check()
+    logs.configure("api")
+    services = wire(
+        settings,
+        OidcSettings.load(),
+        kafka=KafkaSettings.load(),
+        tables=TableSettings.load(),
+        registry=RegistrySettings.load(),
+    )
+    app = create_app(services)
+    if services.setup:
+        # to the terminal and nowhere else: the log may be kept by others
+        typer.echo(
+            "there is no user yet: `sightline users create-admin NAME`, or POST /v1/setup with this token, which works "
+            f"once and until this process ends: {services.setup.text}"
+        )
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        proxy_headers=settings.behind_proxy,
+        server_header=False,
+        log_config=None,
+        # addresses in a query may name cameras and times: the audit trail has what counts
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,103 @@
+"""Everything that routes use, wired once; tests put their own parts in through the same door."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from console.api.actions import Actions, ActionSink, KafkaActions
+from console.api.alert_feed import AlertFeed
+from console.api.audit import AuditTrail
+from console.api.catalogue import Catalogue
+from console.api.guard import Guard, principal
+from console.api.histories import Histories
+from console.api.keys import ApiKeys
+from console.api.oidc import SignOn
+from console.api.roles import Principal
+from console.api.sessions import Sessions
+from console.api.settings import ApiSettings, OidcSettings
+from console.api.store import Store
+from console.api.throttle import Throttle
+from console.api.users import Users
+from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
+
+
+class SetupToken:
+    """Lets whoever reads the terminal of a new deployment make its first admin; in memory alone, and used once."""
+
+    def __init__(self) -> None:
+        self.text = secrets.token_urlsafe(24)
+
+    def matches(self, sent: str) -> bool:
+        """Whether `sent` is the token."""
+        return hmac.compare_digest(self.text.encode(), sent.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of one API process; `setup` is None once there is a user."""
+
+    settings: ApiSettings
+    users: Users
+    keys: ApiKeys
+    sessions: Sessions
+    audit: AuditTrail
+    guard: Guard
+    names: Throttle
+    addresses: Throttle
+    histories: Histories
+    actions: Actions
+    feed: AlertFeed
+    catalogue: Catalogue
+    sign_on: SignOn | None
+    setup: SetupToken | None
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self.feed.stop()
+        self.catalogue.close()
+
+
+def wire(
+    settings: ApiSettings,
+    oidc: OidcSettings,
+    *,
+    kafka: KafkaSettings,
+    tables: TableSettings,
+    registry: RegistrySettings,
+    sink: ActionSink | None = None,
+    feed: AlertFeed | None = None,
+) -> Services:
+    """All parts; raises PrerequisiteError when the folder cannot be used. Nothing is asked of broker or registry."""
+    store, audit = Store(settings.folder), AuditTrail(settings.folder)
+    users, keys, sessions = Users(store), ApiKeys(store), Sessions(store, settings.session_hours)
+    return Services(
+        settings=settings,
+        users=users,
+        keys=keys,
+        sessions=sessions,
+        audit=audit,
+        guard=Guard(keys, sessions, audit, settings.requests_a_minute),
+        names=Throttle(settings.login_attempts),
+        addresses=Throttle(4 * settings.login_attempts),
+        histories=Histories(tables),
+        actions=Actions(store, sink or KafkaActions(kafka)),
+        feed=feed or AlertFeed.of(kafka),
+        catalogue=Catalogue(registry, settings.folder, loaded=settings.loaded_detectors, threads=settings.threads),
+        sign_on=SignOn(oidc, store.secret("oidc")) if oidc.issuer else None,
+        setup=None if users.list() else SetupToken(),
+    )
+
+
+def services(request: Request) -> Services:
+    """The parts of the application that answers."""
+    found: Services = request.app.state.services
+    return found
+
+
+Here = Annotated[Services, Depends(services)]
+Who = Annotated[Principal, Depends(principal)]
