@@ -43,7 +43,12 @@ CREATE OR REPLACE TEMP TABLE spans AS
 WITH points AS (
     SELECT 'inspected' AS fate, camera, sequence FROM seen
     UNION ALL
-    SELECT DISTINCT 'dead' AS fate, camera, sequence FROM dead_letters
+    SELECT DISTINCT 'dead' AS fate, camera, sequence FROM dead_letters AS letters
+    -- inspected later, as another record: it was replayed
+    ANTI JOIN inspections ON inspections.camera = letters.camera AND inspections.sequence = letters.sequence
+        AND inspections.source.topic = letters.source.topic
+        AND inspections.source."partition" = letters.source."partition"
+        AND inspections.source."offset" > letters.source."offset"
     WHERE {FROM_FRAMES} AND camera IS NOT NULL AND sequence IS NOT NULL
     UNION ALL
     SELECT DISTINCT 'pending' AS fate, camera, sequence FROM pending

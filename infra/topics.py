@@ -87,6 +87,8 @@ def plan(kafka: KafkaSettings, kept: TopicSettings) -> list[TopicPlan]:
     return [
         _plan(names.frames, count, kafka, _kept(kept.frames_hours, kept.frames_mb), broker_time),
         _plan(names.dead_letters, count, kafka, _kept(kept.dead_letter_hours, kept.dead_letter_mb)),
+        # outlives the dead letters that it speaks of
+        _plan(names.replays, count, kafka, events),
         _plan(names.archive, count, kafka, _kept(kept.archive_hours, kept.archive_mb)),
         _plan(names.inspections, count, kafka, events, broker_time),
         _plan(names.shadow, count, kafka, events),

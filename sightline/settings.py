@@ -164,6 +164,7 @@ class Topics:
     def __init__(self, prefix: str = "") -> None:
         self.frames = prefix + "frames"
         self.dead_letters = prefix + "frames.dead-letter"
+        self.replays = prefix + "frames.dead-letter.replayed"
         self.archive = prefix + "frames.archive"
         self.inspections = prefix + "inspections"
         self.shadow = prefix + "inspections.shadow"

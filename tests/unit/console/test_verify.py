@@ -110,6 +110,18 @@ def test_a_frame_with_two_fates_is_a_fault(line) -> None:
     assert accounts.problems[0].ranges == (FrameRange("cam-2", 4, 4),)
 
 
+def test_a_dead_letter_that_was_replayed_and_inspected_has_one_fate(line) -> None:
+    frame = samples.inspection("cam-2", 10)
+    line.write(
+        samples.dead_letter("cam-2", 10, offset=104),
+        replace(frame, source=SourceOffset(topic="frames", partition=frame.source.partition, offset=5000)),
+    )
+    accounts = prove(line)
+    assert "accounted-twice" not in problems(accounts)
+    two = camera(accounts, "cam-2")
+    assert (two.inspected, two.dead_lettered, two.missing) == (11, 0, 0)
+
+
 def test_a_frame_that_was_dropped_for_certain_must_not_turn_up(line) -> None:
     line.write(samples.camera_event("cam-2", next_sequence=7, first=6, last=6, reason=DropReason.OVERSIZE))
     assert problems(prove(line)) == {"accounted-twice": 1}
