@@ -13,7 +13,8 @@ A message says what was wrong, with which value, and what to do about it::
      ├─ PrerequisiteError    Java, a jar, a port or disk space is missing on this machine
      ├─ TableError           a Delta table is missing or cannot be read
      ├─ QueryError           SQL that cannot be run, or that would do more than read
-     └─ AccessError          a user, key or password is unknown, taken or not allowed
+     ├─ AccessError          a user, key or password is unknown, taken or not allowed
+     └─ ApiError             the API of another process refused, with `status` and `slug`
 
 The command line prints the message and leaves with `exit_code`; it never shows a traceback for these.
 """
@@ -78,3 +79,15 @@ class QueryError(SightlineError):
 
 class AccessError(SightlineError):
     """A user, key or password is unknown, taken or not allowed."""
+
+
+class ApiError(SightlineError):
+    """The API of another process refused or cannot be reached.
+
+    `status` is that of HTTP, None when nothing answered; `slug` ends the type of its problem.
+    """
+
+    def __init__(self, status: int | None, slug: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.slug = slug

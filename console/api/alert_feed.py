@@ -78,6 +78,8 @@ class AlertFeed:
         queue: Queue = asyncio.Queue(BACKLOG)
         with self._lock:
             still = [alert for alert in self._known.values() if alert.state is not AlertState.CLOSED]
+            if self._halt.is_set():
+                queue.put_nowait(None)
             self._listeners[queue] = asyncio.get_running_loop()
         try:
             yield sorted(still, key=lambda alert: (alert.opened_at, alert.alert_id)), queue

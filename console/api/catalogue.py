@@ -47,8 +47,12 @@ class Catalogue:
     When the registry is away, what it said last still holds for judging pictures.
     """
 
-    def __init__(self, settings: RegistrySettings, folder: Path, *, loaded: int, threads: int) -> None:
+    def __init__(
+        self, settings: RegistrySettings, folder: Path, *, loaded: int, threads: int, registry: Registry | None = None
+    ) -> None:
+        """`registry` is `models.registry` unless another is given; bundles are kept below `folder`."""
         self._settings = settings
+        self._registry = registry or _registry()
         self._folder = folder / "detectors"
         self._most = loaded
         self._threads = threads
@@ -60,7 +64,7 @@ class Catalogue:
 
     def entries(self, product: str | None = None) -> list[RegistryEntry]:
         """Every registered version, of one product where it is given; raises RegistryError."""
-        found = _registry().entries(self._settings)
+        found = self._registry.entries(self._settings)
         with self._lock:
             self._entries, self._asked = found, time.monotonic()
         return [entry for entry in found if product in (None, entry.detector.product)]
@@ -79,14 +83,14 @@ class Catalogue:
     def promote(self, product: str, version: str) -> RegisteredDetector:
         """Make a version champion; raises Problem 404 when there is none, RegistryError."""
         self.entry(product, version)
-        return self._changed(_registry().set_champion(product, version, self._settings))
+        return self._changed(self._registry.set_champion(product, version, self._settings))
 
     def roll_back(self, product: str) -> RegisteredDetector:
         """The former champion again; raises Problem 404 for an unknown product, 409 when there was none before."""
         if not self.entries(product):
             raise not_found("detector of product", product, _LIST)
         try:
-            return self._changed(_registry().roll_back(product, self._settings))
+            return self._changed(self._registry.roll_back(product, self._settings))
         except RegistryError as error:
             if error.__cause__ is not None:
                 raise
@@ -144,7 +148,7 @@ class Catalogue:
         return LoadedDetector(scorer.card, ref, Batcher(scorer, f"{detector.product}-{detector.version}"))
 
     def _bundle(self, detector: RegisteredDetector) -> Path:
-        return _registry().fetch(detector, self._folder / detector.name / detector.version, self._settings)
+        return self._registry.fetch(detector, self._folder / detector.name / detector.version, self._settings)
 
 
 def _registry() -> Registry:

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from console.api.actions import Actions, ActionSink, KafkaActions
 from console.api.alert_feed import AlertFeed
 from console.api.audit import AuditTrail
-from console.api.catalogue import Catalogue
+from console.api.catalogue import Catalogue, Registry
 from console.api.guard import Guard, principal
 from console.api.histories import Histories
 from console.api.keys import ApiKeys
@@ -71,6 +71,7 @@ def wire(
     registry: RegistrySettings,
     sink: ActionSink | None = None,
     feed: AlertFeed | None = None,
+    detectors: Registry | None = None,
 ) -> Services:
     """All parts; raises PrerequisiteError when the folder cannot be used. Nothing is asked of broker or registry."""
     store, audit = Store(settings.folder), AuditTrail(settings.folder)
@@ -87,7 +88,13 @@ def wire(
         histories=Histories(tables),
         actions=Actions(store, sink or KafkaActions(kafka)),
         feed=feed or AlertFeed.of(kafka),
-        catalogue=Catalogue(registry, settings.folder, loaded=settings.loaded_detectors, threads=settings.threads),
+        catalogue=Catalogue(
+            registry,
+            settings.folder,
+            loaded=settings.loaded_detectors,
+            threads=settings.threads,
+            registry=detectors,
+        ),
         sign_on=SignOn(oidc, store.secret("oidc")) if oidc.issuer else None,
         setup=None if users.list() else SetupToken(),
     )

@@ -1,0 +1,167 @@
+"""A small deployment behind the API: real tables, a real detector, no broker and no MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from console.api.alert_feed import AlertFeed
+from console.api.app import create_app
+from console.api.roles import Role
+from console.api.services import Services, wire
+from console.api.settings import ApiSettings, OidcSettings
+from models.doubles import write_brightness_bundle
+from models.registry import CHAMPION, RegisteredDetector, RegistryEntry
+from models.runtime.card import bundle_digest
+from sightline import samples
+from sightline.contracts import Alert, OperatorAction, Verdict
+from sightline.errors import BrokerError, RegistryError
+from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
+
+
+@dataclass
+class Sink:
+    """Takes actions, or refuses while `away`."""
+
+    taken: list[OperatorAction] = field(default_factory=list)
+    away: bool = False
+
+    def send(self, action: OperatorAction) -> None:
+        if self.away:
+            raise BrokerError("the broker is away")
+        self.taken.append(action)
+
+
+class Source:
+    """Gives the alerts that were put in, then nothing."""
+
+    def __init__(self, *alerts: Alert) -> None:
+        self.waiting = list(alerts)
+
+    def poll(self, seconds: float) -> list[Alert]:
+        given, self.waiting = self.waiting, []
+        return given
+
+    def close(self) -> None:
+        pass
+
+
+class Registry:
+    """Two versions of one product in a folder, version 1 as champion; `away` as MLflow is when it does not answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bundles = {version: folder / version for version in ("1", "2")}
+        self.champions = ["1"]
+        self.away = False
+        self.asked = 0
+        for version, threshold in (("1", 200.0), ("2", 100.0)):
+            write_brightness_bundle(self.bundles[version], threshold=threshold, review_threshold=threshold - 50)
+
+    def entries(self, settings: RegistrySettings) -> list[RegistryEntry]:
+        self.asked += 1
+        if self.away:
+            raise RegistryError("the registry is away") from ConnectionError()
+        created = datetime(2026, 3, 2, tzinfo=UTC)
+        return [
+            RegistryEntry(
+                self._detector(version),
+                (CHAMPION,) if version == self.champions[-1] else (),
+                created,
+                {"auroc": 0.97},
+                {"method": "brightness"},
+            )
+            for version in ("2", "1")
+        ]
+
+    def set_champion(self, product: str, version: str, settings: RegistrySettings) -> RegisteredDetector:
+        self.champions.append(version)
+        return self._detector(version)
+
+    def roll_back(self, product: str, settings: RegistrySettings) -> RegisteredDetector:
+        if len(self.champions) < 2:
+            raise RegistryError(f"{product} has had no other champion")
+        self.champions.pop()
+        return self._detector(self.champions[-1])
+
+    def fetch(self, detector: RegisteredDetector, folder: Path, settings: RegistrySettings) -> Path:
+        return self.bundles[detector.version]
+
+    def _detector(self, version: str) -> RegisteredDetector:
+        return RegisteredDetector("sightline.washer", "washer", version, bundle_digest(self.bundles[version]))
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The application, and the parts that a test looks at or breaks."""
+
+    app: FastAPI
+    services: Services
+    sink: Sink
+    registry: Registry
+    history: Any
+
+    def key(self, role: Role) -> dict[str, str]:
+        """Headers of a machine with this role."""
+        return {"Authorization": f"Bearer {self.services.keys.create(f'test {role}', role, 1)[1]}"}
+
+    def client(self, role: Role | None = None, **more: Any) -> TestClient:
+        """A client with a key of this role, or with nothing."""
+        return TestClient(self.app, headers=self.key(role) if role else {}, **more)
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, history) -> Deployment:
+    """Three inspections of cam-1, one of them a defect, one of cam-2 a day later, and the alert of the defect."""
+    defect = samples.inspection(sequence=1, score=0.9, verdict=Verdict.DEFECT, label="scratch")
+    history.write(
+        samples.inspection(sequence=0),
+        defect,
+        samples.inspection(sequence=2),
+        samples.inspection(camera="cam-2", sequence=1_000_000),
+        samples.alert(sequence=1),
+        samples.camera_event(),
+    )
+    history.archive(defect)
+    history.create("operator_actions")
+    return _deploy(tmp_path, history)
+
+
+@pytest.fixture
+def deploy(tmp_path: Path, history) -> Callable[..., Deployment]:
+    """Makes a deployment with other settings than usual, over whatever tables there are."""
+    return lambda **settings: _deploy(tmp_path, history, **settings)
+
+
+def _deploy(tmp_path: Path, history: Any, **settings: Any) -> Deployment:
+    sink, registry = Sink(), Registry(tmp_path / "bundles")
+    services = wire(
+        ApiSettings(folder=tmp_path / "console", threads=1, **settings),
+        OidcSettings(),
+        kafka=KafkaSettings(bootstrap="127.0.0.1:1"),
+        tables=TableSettings(root=history.settings.root),
+        registry=RegistrySettings(poll_seconds=60),
+        sink=sink,
+        feed=AlertFeed(Source),
+        detectors=registry,
+    )
+    return Deployment(create_app(services), services, sink, registry, history)
+
+
+@pytest.fixture
+def jpeg() -> Callable[..., bytes]:
+    """Plain grey pictures of height × width; the test detector's score is their brightness."""
+
+    def make(brightness: int, size: tuple[int, int] = (96, 128)) -> bytes:
+        image = np.full((*size, 3), brightness, np.uint8)
+        return bytes(cv2.imencode(".jpg", image)[1].tobytes())
+
+    return make
