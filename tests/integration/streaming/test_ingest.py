@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from models.doubles import write_brightness_bundle
 from sightline import samples
 from sightline.contracts import ActionKind
 from sightline.errors import SourceError, TableError
 from sightline.settings import TableSettings
 from sightline.trainingset import Fractions, read_manifest
+from streaming.inference_udf import register_image_inference
 from streaming.ingest import IngestOptions, ingest
 from streaming.ingest_archive import ArchiveSource
 from streaming.ingest_folder import FolderSource, PartRule
+from streaming.picture_judge import plan_for
+from streaming.score_images import by_python, by_spark
 from streaming.tables import TABLES, create_table
 
 START = datetime(2026, 11, 1, 6, 0, tzinfo=UTC)
@@ -186,3 +190,33 @@ def test_without_an_archive_the_remedy_is_named(spark: SparkSession, tmp_path: P
     source = ArchiveSource(TableSettings(root=str(tmp_path)), "cap")
     with pytest.raises(TableError, match=r"no table at .*sightline history"):
         ingest(spark, source, IngestOptions("cap", tmp_path / "set"))
+
+
+def test_sql_judges_every_picture_once_by_path_and_by_bytes(spark: SparkSession, tmp_path: Path) -> None:
+    write_brightness_bundle(tmp_path / "bundle")
+    for place, level in enumerate((20, 170, 230)):
+        plain = np.full((64, 64, 3), level, np.uint8)
+        put(tmp_path / "parts" / f"{place} a.png", bytes(cv2.imencode(".png", plain)[1]))
+    put(tmp_path / "parts" / "3.png", b"text")
+    register_image_inference(spark, "openvino", detector=tmp_path / "bundle", anomaly_map=True)
+    files = spark.read.format("binaryFile").load(str(tmp_path / "parts"))
+    files.createOrReplaceTempView("parts")
+
+    judged = spark.sql("SELECT path, inspect_image(path) AS seen, inspect_image(content) AS same FROM parts")
+    *good, bad = judged.orderBy("path").collect()
+    assert [row.seen["class"] for row in good] == ["ok", "review", "defect"]
+    assert [len(row.seen.anomaly_map) * len(row.seen.anomaly_map[0]) for row in good] == [64] * 3
+    assert max(map(max, good[2].seen.anomaly_map)) == pytest.approx(good[2].seen.score)
+    assert all(row.seen == row.same for row in good)
+    assert bad.seen.error.startswith("undecodable: ")
+    assert (bad.seen["class"], bad.seen.score, bad.seen.anomaly_map) == (None, None, None)
+
+    seen = "SELECT inspect_image(path) AS seen FROM parts"
+    found = spark.sql(f"SELECT seen.score FROM ({seen}) WHERE seen.class = 'defect'")
+    assert [row.score for row in found.collect()] == [good[2].seen.score]
+    plan = found._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("ArrowEvalPython") == 1, "a filter must not judge every picture again"
+
+    paths = [tmp_path / "parts" / name for name in ("3.png", "2 a.png", "0 a.png")]
+    job = plan_for(tmp_path / "bundle", "onnx")
+    assert by_spark(spark, job, paths) == [replace(one, anomaly_map=None) for one in by_python(job, paths)]
