@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from console.questions import QUESTIONS
 from console.tables import TABLE_NAMES, History, missing_tables
 from console.views import VIEWS
 from sightline.errors import QueryError
@@ -70,10 +71,10 @@ def _explained(history: History) -> Iterator[None]:
     try:
         yield
     except duckdb.CatalogException as error:
-        needed = {name: {name} for name in TABLE_NAMES} | {view.name: set(view.needs) for view in VIEWS}
+        needed = {name: {name} for name in TABLE_NAMES} | {view.name: set(view.needs) for view in (*VIEWS, *QUESTIONS)}
         for name, tables in needed.items():
             absent = sorted(tables - history.tables.keys())
-            if absent and f"Table with name {name} does not exist" in str(error):
+            if absent and f"with name {name} does not exist" in str(error):
                 raise missing_tables(absent, history.root) from None
         raise QueryError(f"{error}\n\n`sightline tables` lists what there is") from None
     except duckdb.OutOfMemoryException as error:

@@ -14,6 +14,7 @@ from rich.text import Text
 from console.answers import Answer, ask
 from console.catalog import columns, describe
 from console.output import reader_may_leave, terminal
+from console.questions import QUESTIONS
 from console.rows import cell, show_rows, size, write_csv, write_json
 from console.tables import History, open_history, open_tables
 from console.views import VIEWS
@@ -118,6 +119,9 @@ def _show_views(history: History) -> None:
     for view in VIEWS:
         if history.tables.keys() >= view.needs:
             views.add_row(Text(view.name, "bold"), view.comment)
+    for one in QUESTIONS:
+        if history.tables.keys() >= one.needs:
+            views.add_row(Text(f"{one.name}(…)", "bold"), one.comment)
     terminal().print(views)
 
 

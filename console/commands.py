@@ -69,6 +69,13 @@ def alerts(
 def query(
     sql: Annotated[str | None, typer.Argument(metavar="SQL", help="One statement; `-` or nothing reads stdin.")] = None,
     file: Annotated[Path | None, typer.Option(help="Read the statement from this file.")] = None,
+    view: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Instead of SQL: a view or question of `sightline tables`.")
+    ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME=VALUE", help="A parameter of the question; may be given several times."),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
     json: Annotated[bool, typer.Option("--json", help="All rows as JSON, one object a line.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows (50 in a table).")] = None,
@@ -83,17 +90,25 @@ def query(
 
     `sightline query "FROM defect_rate_by_hour"`
 
+    `sightline query --view worst_cameras --with since=2026-03-02 --with only_line=line-1`
+
     `sightline query "SELECT camera, max(score) FROM inspections WHERE day = current_date GROUP BY camera"`
 
     `sightline query --csv < question.sql > answer.csv`
     """
     from console.ask import Form, query, read_sql
+    from console.questions import sql_of
     from sightline.settings import TableSettings
 
     if csv and json:
         raise typer.BadParameter("choose --csv or --json")
+    if view is not None and (sql is not None or file is not None):
+        raise typer.BadParameter("choose SQL or --view")
+    if view is None and with_:
+        raise typer.BadParameter("--with gives parameters to --view")
     form = Form.CSV if csv else Form.JSON if json else Form.TABLE
-    query(TableSettings.load(root=root), read_sql(sql, file), form, limit)
+    asked = read_sql(sql, file) if view is None else sql_of(view, with_ or [])
+    query(TableSettings.load(root=root), asked, form, limit)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The Delta tables as DuckDB relations, without Spark: read-only, and with the doors to the machine shut.
 
-The tables come through delta-rs, which knows the partition and the minimum and maximum of each file, so a filter on
-`day` or `captured_at` leaves the files outside it unread.
+Which files a table has is delta-rs' answer. A filter on `day` leaves the files of other days unread, one on a column
+such as `captured_at` the rows of files whose minimum and maximum exclude it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from console.local_files import create_view, local_files
+from console.questions import QUESTIONS
 from console.views import VIEWS
 from sightline.errors import TableError
 from sightline.settings import TableSettings
@@ -64,11 +66,18 @@ def open_history(settings: TableSettings, *, memory: str = _MEMORY) -> History:
     if not tables:
         raise missing_tables(["any"], settings.root)
     connection = _connect(memory)
+    readable: list[str] = []
     for name, table in tables.items():
-        connection.register(name, _dataset(name, table))
+        readable += _register(connection, name, table)
+    connection.execute("SET allowed_paths = $paths", {"paths": readable})
+    # from here on SQL reaches nothing but the tables' files: no other files, no network, no extensions
+    connection.execute("SET enable_external_access = false")
     for view in VIEWS:
         if tables.keys() >= view.needs:
             connection.execute(f'CREATE TEMP VIEW "{view.name}" AS {view.sql}')
+    for one in QUESTIONS:
+        if tables.keys() >= one.needs:
+            connection.execute(one.macro)
     connection.execute("SET lock_configuration = true")
     absent = tuple(name for name in TABLE_NAMES if name not in tables)
     return History(connection=connection, tables=tables, absent=absent, root=settings.root)
@@ -120,9 +129,26 @@ def _connect(memory: str) -> DuckDBPyConnection:
         },
     )
     connection.execute("SET TimeZone = 'UTC'")
-    # from here on SQL reaches nothing but what is registered: no files, no network, no extensions
-    connection.execute("SET enable_external_access = false")
     return connection
+
+
+def _register(connection: DuckDBPyConnection, name: str, table: DeltaTable) -> list[str]:
+    """Make the table known under its name; returns the files that queries of it open by themselves."""
+    import duckdb
+
+    dataset = _dataset(name, table)
+    files = local_files(table)
+    if files:
+        connection.register("_declared", dataset)
+        declared = {row[0]: row[1] for row in connection.execute("DESCRIBE _declared").fetchall()}
+        connection.unregister("_declared")
+        try:
+            if create_view(connection, name, files, declared):
+                return files
+        except duckdb.Error as error:
+            raise TableError(f"table {name!r} cannot be read: {error}; if it is being replaced, try again") from error
+    connection.register(name, dataset)
+    return []
 
 
 def _dataset(name: str, table: DeltaTable) -> Any:

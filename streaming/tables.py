@@ -123,12 +123,19 @@ PROPERTIES = {
 }
 
 
+def table_properties(table: Table) -> dict[str, str]:
+    """Delta's own properties of this table, as it is created with them."""
+    # min and max of these alone: of the pictures they would be waste
+    measured = dict.fromkeys((table.event_time, *table.key))
+    return PROPERTIES | {"delta.dataSkippingStatsColumns": ",".join(measured)}
+
+
 def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> str:
     """Create the table if it is not there, empty and ready for readers; returns its path.
 
     Any number of queries and processes may do so at once: the one that comes second finds the table.
     """
-    from delta.exceptions import DeltaConcurrentModificationException, MetadataChangedException, ProtocolChangedException
+    from delta.exceptions import MetadataChangedException, ProtocolChangedException
     from delta.tables import DeltaTable
 
     path = settings.path(table.name)
@@ -138,14 +145,12 @@ def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> 
         .comment(table.comment)
         .addColumns(table.schema)
         .partitionedBy("day")
-        # min and max of these alone: of the pictures they would be waste
-        .property("delta.dataSkippingStatsColumns", ",".join(dict.fromkeys((table.event_time, *table.key))))
     )
-    for key, value in PROPERTIES.items():
+    for key, value in table_properties(table).items():
         builder = builder.property(key, value)
     try:
         builder.execute()
-    except (DeltaConcurrentModificationException, MetadataChangedException, ProtocolChangedException):
+    except (MetadataChangedException, ProtocolChangedException):
         builder.execute()
     return path
 
