@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Message
 
 from console.api.audit import AuditTrail
 from console.api.keys import ApiKeys
@@ -115,7 +116,8 @@ class GuardedRoute(APIRoute):
         if needed is None:
             raise SettingsError(f"route {path} does not declare the role that it needs; put @needs(...) under it")
         self.needed: Needed = needed
-        options["max_body_size"] = options.get("max_body_size") or MAX_BODY_BYTES
+        # FastAPI's own limit would answer before anyone was asked who they are, and not with a problem
+        self.max_bytes = options.pop("max_body_size", None) or MAX_BODY_BYTES
         options["openapi_extra"] = (options.get("openapi_extra") or {}) | _documented(needed)
         options["responses"] = _problems(needed) | (options.get("responses") or {})
         super().__init__(path, endpoint, **options)
@@ -126,7 +128,7 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             guard: Guard = request.app.state.services.guard
             request.state.principal = await run_in_threadpool(guard.admit, request, self.needed)
-            return await handle(request)
+            return await handle(_bounded(request, self.max_bytes))
 
         return guarded
 
@@ -166,6 +168,27 @@ def too_many(wait: float, why: str) -> Problem:
         f"{why}; try again in {wait:.0f} s",
         headers={"Retry-After": f"{wait:.0f}"},
     )
+
+
+def _bounded(request: Request, most: int) -> Request:
+    """`request`, whose body cannot be longer than `most` bytes: Problem 413 as soon as it is."""
+    too_large = Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", f"at most {most} bytes are taken here; send less at once"
+    )
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced) > most:
+        raise too_large
+    read = 0
+
+    async def receive() -> Message:
+        nonlocal read
+        message = await request.receive()
+        read += len(message.get("body", b""))
+        if read > most:
+            raise too_large
+        return message
+
+    return Request(request.scope, receive)
 
 
 def _unknown(why: str) -> Problem:

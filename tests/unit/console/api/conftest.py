@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from console.api import users
 from console.api.alert_feed import AlertFeed
 from console.api.app import create_app
 from console.api.roles import Role
@@ -118,9 +120,29 @@ class Deployment:
         return TestClient(self.app, headers=self.key(role) if role else {}, **more)
 
 
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 as always, in little memory: 64 MiB and three rounds for each login would take most of the tests' time."""
+    monkeypatch.setattr(users, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    users._nobodys_hash.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tables lie that tests only read; the first test writes them."""
+    return tmp_path_factory.mktemp("stored") / "tables"
+
+
 @pytest.fixture
-def deployment(tmp_path: Path, history) -> Deployment:
+def deployment(tmp_path: Path, history, stored: Path) -> Deployment:
     """Three inspections of cam-1, one of them a defect, one of cam-2 a day later, and the alert of the defect."""
+    shared = replace(history, settings=TableSettings(root=str(stored)))
+    if not stored.exists():
+        _fill(shared)
+    return _deploy(tmp_path, shared)
+
+
+def _fill(history: Any) -> None:
     defect = samples.inspection(sequence=1, score=0.9, verdict=Verdict.DEFECT, label="scratch")
     history.write(
         samples.inspection(sequence=0),
@@ -132,7 +154,6 @@ def deployment(tmp_path: Path, history) -> Deployment:
     )
     history.archive(defect)
     history.create("operator_actions")
-    return _deploy(tmp_path, history)
 
 
 @pytest.fixture

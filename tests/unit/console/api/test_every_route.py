@@ -127,7 +127,7 @@ def test_an_application_with_any_other_kind_of_route_does_not_start(deployment, 
     plain.get("/secret")(needs(Role.ADMIN)(lambda: "told"))
     with pytest.raises(SettingsError, match="/secret"):
         create_app(deployment.services, (plain,))
-    with pytest.raises(SettingsError, match="/docs|/openapi.json"):
+    with pytest.raises(SettingsError, match=r"/docs|/openapi\.json"):
         require_roles(FastAPI())
     app = create_app(deployment.services)
     app.mount("/files", StaticFiles(directory=tmp_path))
@@ -137,7 +137,9 @@ def test_an_application_with_any_other_kind_of_route_does_not_start(deployment, 
 
 def test_who_may_not_come_in_is_told_before_the_body_is_read(deployment) -> None:
     client = deployment.client()
-    answer = client.post("/v1/detectors/washer/promote", content=b"{" * 10, headers={"content-type": "application/json"})
+    answer = client.post(
+        "/v1/detectors/washer/promote", content=b"{" * 10, headers={"content-type": "application/json"}
+    )
     assert answer.status_code == 401
 
 
