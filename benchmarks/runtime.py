@@ -1,4 +1,4 @@
-"""Frames per second of a detector bundle: `python -m benchmarks.runtime BUNDLE [--json]`.
+"""Frames per second of a detector bundle on each runtime.
 
 Each line is one runtime, batch size and number of processes, one thread per process, as the stream's workers run. The
 bundle's input is scored from memory; decoding is measured on its own line.
@@ -6,25 +6,20 @@ bundle's input is scored from memory; decoding is measured on its own line.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import statistics
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import get_args
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.measured import Part
 from models.runtime.card import load_card
 from models.runtime.decode import decode
 from models.runtime.scorer import CPU_BACKENDS, Backend, load_scorer
@@ -91,31 +86,16 @@ def _rate(call: Callable[[], object], frames: int, seconds: float) -> float:
     return statistics.median(rates)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path, help="folder of a detector bundle")
-    parser.add_argument("--backends", nargs="+", choices=get_args(Backend), default=CPU_BACKENDS)
-    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
-    parser.add_argument("--processes", nargs="+", type=int, default=sorted({1, os.cpu_count() or 1}))
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one round")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    asked = parser.parse_args()
-    card = load_card(asked.bundle)
-    measured = [decoding(card.input_height, card.input_width, asked.seconds)]
-    for backend in asked.backends:
-        for processes in asked.processes:
-            for batch in asked.batches:
-                measured.append(scoring(asked.bundle, backend, batch, processes, asked.seconds))
-                print(f"{backend}, batch {batch}, {processes} processes: done", file=sys.stderr)
-    if asked.json:
-        rows = [asdict(row) for row in measured]
-        print(json.dumps({"detector": card.name, "cores": os.cpu_count(), "measured": rows}, indent=2))
-        return
-    table = Table("what", "batch", "processes", "frames/s", title=f"{card.name}, {os.cpu_count()} cores")
-    for row in measured:
-        table.add_row(row.what, str(row.batch), str(row.processes), f"{row.frames_per_second:.0f}")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+def measure(
+    folder: Path, backends: Sequence[Backend] = CPU_BACKENDS, batches: Sequence[int] = BATCHES, seconds: float = 2.0
+) -> Part:
+    """Every runtime of `backends` at every batch size, by one process and by one a core."""
+    card = load_card(folder)
+    part = Part(f"runtime, {card.name} at {card.input_width} × {card.input_height}")
+    measured = [decoding(card.input_height, card.input_width, seconds)]
+    for backend in backends:
+        for processes in sorted({1, os.cpu_count() or 1}):
+            measured += [scoring(folder, backend, batch, processes, seconds) for batch in batches]
+    for one in measured:
+        part.add(f"{one.what}, batch {one.batch}, {one.processes} processes", one.frames_per_second, "frames/s")
+    return part

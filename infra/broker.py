@@ -28,7 +28,7 @@ from pydantic import Field
 from infra import ports
 from infra.broker_config import last_ports, logging_properties, server_properties
 from infra.jars import locate
-from infra.java import find_java
+from infra.java import SHARED_CORES, find_java
 from sightline.errors import BrokerError, PrerequisiteError, SettingsError
 from sightline.settings import Section, run_folder
 
@@ -194,6 +194,7 @@ class EmbeddedBroker:
             *("-cp", os.pathsep.join(map(str, jars))),
             f"-Dlog4j2.configurationFile={self._logging.as_uri()}",
             f"-Xmx{self.settings.heap}",
+            *SHARED_CORES,
             # a broker without memory answers nobody; ended, its parent notices
             "-XX:+ExitOnOutOfMemoryError",
             f"-XX:ErrorFile={self.folder / 'java-error.log'}",

@@ -16,6 +16,12 @@ VECTOR_MODULE = "jdk.incubator.vector"
 """Spark adds this module at its start; trimmed runtimes lack it."""
 
 
+SHARED_CORES = ("-XX:TieredStopAtLevel=1", "-XX:+UseParallelGC")
+"""Options for JVMs that share their cores with a detector. The optimising compiler took more than all their own work
+for the first minutes, and what it made was no faster, since they mostly move bytes; the concurrent collector marked a
+small heap full of pictures again and again (docs/benchmarks.md)."""
+
+
 def find_java() -> Path:
     """The `java` program that Spark will run too: of `$JAVA_HOME` if set, else on `$PATH`.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from infra.jars import locate
-from infra.java import find_java
+from infra.java import SHARED_CORES, find_java
 from sightline.settings import Section, run_folder
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ def session_conf(settings: SparkSettings) -> dict[str, str]:
         "spark.driver.host": settings.driver_host,
         "spark.driver.bindAddress": settings.driver_host,
         "spark.driver.extraJavaOptions": (
-            f"-Dlog4j2.configurationFile={_LOGGING.as_uri()} -Duser.timezone=UTC -Dderby.system.home={folder / 'derby'}"
+            f"-Dlog4j2.configurationFile={_LOGGING.as_uri()} -Duser.timezone=UTC "
+            f"-Dderby.system.home={folder / 'derby'} {' '.join(SHARED_CORES)}"
         ),
-        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.executor.extraJavaOptions": f"-Duser.timezone=UTC {' '.join(SHARED_CORES)}",
         "spark.ui.enabled": str(settings.ui).lower(),
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": str(folder / "local"),

@@ -8,7 +8,6 @@ store is back, while the other queries go on.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -69,8 +68,6 @@ def main(until_caught_up: bool = False) -> None:
     stop = stop_event()
     kafka, tables, settings = KafkaSettings.load(), TableSettings.load(), HistorySettings.load()
     session = SparkSettings.load()
-    # The optimising compiler would take the cores from the score query for minutes, for batches of a second.
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
     spark = build_session("sightline-history", session.model_copy(update={"conf": SESSION | session.conf}))
     try:
         if until_caught_up:

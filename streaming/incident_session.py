@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Annotated, ClassVar, Self
 
@@ -37,13 +40,31 @@ class IncidentSettings(Section):
     group: str = "sightline-incidents"
     """Consumer group, after the deployment's topic prefix."""
     batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Most inspections in one transaction; under light load each is committed as it comes."""
+    """Most inspections that are folded together."""
+    commit_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """Alerts are committed at once, and all that led to them; without any, states and offsets this often."""
     transaction_seconds: Annotated[float, Field(ge=1, le=900)] = 10.0
     """After this long the broker gives up the transaction of an instance that died in its midst."""
     session_seconds: Annotated[float, Field(ge=6, le=300)] = 6.0
     """After this long without a sign of life, another instance takes over the partitions."""
     longest_pause_seconds: Annotated[float, Field(gt=0)] = 15.0
     """Bound of the growing pauses between attempts while the broker is away."""
+
+
+@dataclass(slots=True)
+class _Folded:
+    """What was folded since the last commit; `due` is when it must be committed, on the monotonic clock."""
+
+    alerts: list[tuple[Alert, int]] = field(default_factory=list)
+    changed: defaultdict[int, dict[str, CameraState]] = field(default_factory=lambda: defaultdict(dict))
+    offsets: dict[int, int] = field(default_factory=dict)
+    due: float = math.inf
+
+    def forget(self, partition: int) -> None:
+        """Leave a partition to the member that has it now, which starts from what was committed."""
+        self.alerts = [(alert, place) for alert, place in self.alerts if place != partition]
+        self.changed.pop(partition, None)
+        self.offsets.pop(partition, None)
 
 
 class IncidentSession:
@@ -60,6 +81,7 @@ class IncidentSession:
         self._policy = policy
         self._settings = settings
         self._states: dict[int, dict[str, CameraState]] = {}
+        self._folded = _Folded()
         self._in_transaction = False
         group = kafka.topic_prefix + settings.group
         self._consumer = Consumer(_consumer_keys(kafka, settings, group), logger=log)
@@ -83,45 +105,54 @@ class IncidentSession:
 
     def step(self) -> int:
         """Wait a moment for inspections and fold what has come; returns how many. Raises KafkaException."""
-        first = self._consumer.poll(_LOOK_UP_SECONDS)
+        wait = min(_LOOK_UP_SECONDS, max(0.0, self._folded.due - time.monotonic()))
+        first = self._consumer.poll(wait)
         self._producer.poll(0)  # for its log lines
-        if first is None:
-            return 0
-        records = [first, *self._consumer.consume(self._settings.batch - 1, timeout=0)]
+        records = [first, *self._consumer.consume(self._settings.batch - 1, timeout=0)] if first else []
         for record in records:
             if record.error():
                 raise KafkaException(record.error())
         self._fold(records)
+        if self._folded.alerts or time.monotonic() >= self._folded.due:
+            self._commit()
         return len(records)
 
     def _fold(self, records: Iterable[Message]) -> None:
-        """Fold the records and commit alerts, states and offsets in one transaction."""
-        membership = self._consumer.consumer_group_metadata()
-        offsets: dict[int, int] = {}
-        changed: dict[int, dict[str, CameraState]] = defaultdict(dict)
-        self._producer.begin_transaction()
-        self._in_transaction = True
+        """Fold the records in memory; what is to be said of them waits in `_folded`."""
         for record in records:
             partition = record.partition()
             if partition not in self._states:
                 continue  # read before the partition went to another member, which will read it again
-            offsets[partition] = record.offset() + 1
+            if not self._folded.offsets:
+                self._folded.due = time.monotonic() + self._settings.commit_seconds
+            self._folded.offsets[partition] = record.offset() + 1
             inspection = _inspection(record)
             if inspection is None:
                 continue
             before = self._states[partition].get(inspection.camera, CameraState())
             after, alerts = fold(before, inspection, self._policy)
             if after is not before:
-                self._states[partition][inspection.camera] = changed[partition][inspection.camera] = after
-            for alert in alerts:
-                self._send_alert(alert, partition)
-        for partition, states in changed.items():
+                self._states[partition][inspection.camera] = after
+                self._folded.changed[partition][inspection.camera] = after
+            self._folded.alerts += [(alert, partition) for alert in alerts]
+
+    def _commit(self) -> None:
+        """Alerts, states and offsets in one transaction; a failure leaves them to whoever reads the records again."""
+        folded, self._folded = self._folded, _Folded()
+        if not folded.offsets:
+            return
+        membership = self._consumer.consumer_group_metadata()
+        self._producer.begin_transaction()
+        self._in_transaction = True
+        for alert, partition in folded.alerts:
+            self._send_alert(alert, partition)
+        for partition, states in folded.changed.items():
             for camera, state in states.items():
                 self._send(self._topics.alert_state, camera, msgspec.json.encode(state), partition)
         # Offsets must not overtake states: whoever reads these offsets from the group coordinator finds in the log the
         # states that belong to them, if only as part of a transaction whose end it then waits for.
         self._producer.flush(_ANSWER_SECONDS)
-        positions = [TopicPartition(self._topics.inspections, *position) for position in offsets.items()]
+        positions = [TopicPartition(self._topics.inspections, *position) for position in folded.offsets.items()]
         self._producer.send_offsets_to_transaction(positions, membership, _ANSWER_SECONDS)
         self._producer.commit_transaction(_ANSWER_SECONDS)
         self._in_transaction = False
@@ -151,6 +182,7 @@ class IncidentSession:
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - a callback
         for partition in partitions:
             self._states.pop(partition.partition, None)
+            self._folded.forget(partition.partition)
 
 
 def _inspection(record: Message) -> Inspection | None:

@@ -1,0 +1,98 @@
+"""What the line is held against besides the bare runtime: the ways in which such a thing is usually begun.
+
+Each side works on the same JPEGs with the same detector, in turn, round by round.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.bare import BareRuntime
+from benchmarks.measured import Part, Series
+from benchmarks.pictures import Pictures
+from models.runtime.decode import decode
+from models.runtime.scorer import load_scorer
+
+
+def measure(
+    folder: Path, bundle: Path, pictures: Pictures, console: Console, *, rounds: int = 5, processes: int = 2
+) -> Part:
+    """Frames/s of the bare runtime, of a plain PyTorch loop over files, and of a Spark UDF called row by row."""
+    part = Part(f"baselines, {pictures.width} × {pictures.height}")
+    with TemporaryDirectory() as scratch, BareRuntime(bundle, pictures, processes) as runtime:
+        files = _write(Path(scratch), pictures)
+        sides: dict[str, Callable[[], float]] = {
+            "bare runtime": lambda: runtime.rate(10),
+            "plain Python loop with PyTorch": _loop(bundle, files, processes),
+            "Spark UDF, row by row": _rows(folder, bundle, Path(scratch), len(files), processes),
+        }
+        found: dict[str, list[float]] = {name: [] for name in sides}
+        for number in range(-1, rounds):
+            for name, side in sides.items():
+                rate = side()
+                if number >= 0:
+                    found[name].append(rate)
+            console.log(f"round {number}: " + ", ".join(f"{name} {r[-1]:.1f}" for name, r in found.items() if r))
+    for name, rates in found.items():
+        part.add(name, Series(tuple(rates)), "frames/s")
+    return part
+
+
+def _write(folder: Path, pictures: Pictures) -> list[Path]:
+    files = [folder / f"{number:04d}.jpg" for number in range(len(pictures.jpegs))]
+    for file, jpeg in zip(files, pictures.jpegs, strict=True):
+        file.write_bytes(jpeg)
+    return files
+
+
+def _loop(bundle: Path, files: list[Path], threads: int) -> Callable[[], float]:
+    """One by one: read, decode, score with PyTorch on all cores."""
+    scorer = load_scorer(bundle, "torch", threads=threads)
+    height, width = scorer.card.input_height, scorer.card.input_width
+
+    def run() -> float:
+        began = time.perf_counter()
+        for file in files:
+            scorer.score(decode(file.read_bytes(), height, width).image[np.newaxis])
+        return len(files) / (time.perf_counter() - began)
+
+    return run
+
+
+def _rows(folder: Path, bundle: Path, pictures: Path, count: int, cores: int) -> Callable[[], float]:
+    """A plain `udf` over the files' bytes, one picture a call."""
+    from pyspark.sql import functions
+    from pyspark.sql.types import DoubleType
+
+    from infra.spark import SparkSettings, build_session
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    spark = build_session("sightline-baselines", SparkSettings.load(master=f"local[{cores}]", folder=folder / "spark"))
+    path = str(bundle)
+    loaded: list[Any] = []
+
+    def judge(jpeg: bytes) -> float:
+        if not loaded:
+            loaded.append(load_scorer(Path(path), "openvino", threads=1))
+        card = loaded[0].card
+        image = decode(bytes(jpeg), card.input_height, card.input_width).image
+        return float(loaded[0].score(image[np.newaxis]).scores[0])
+
+    frames = spark.read.format("binaryFile").load(str(pictures)).select("content").repartition(cores)
+    scored = frames.select(functions.udf(judge, DoubleType())("content").alias("score"))
+
+    def run() -> float:
+        began = time.perf_counter()
+        found = scored.agg(functions.count("score"), functions.sum("score")).first()
+        assert found is not None and found[0] == count
+        return count / (time.perf_counter() - began)
+
+    return run

@@ -1,0 +1,89 @@
+"""`sightline bench`: the figures of `docs/benchmarks.md`, printed by whoever doubts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from benchmarks.measured import Part
+
+app = typer.Typer()
+
+
+class PartName(StrEnum):
+    """What can be measured by itself."""
+
+    RUNTIME = "runtime"
+    PIPELINE = "pipeline"
+    LATENCY = "latency"
+    BASELINES = "baselines"
+    NAIVE = "naive"
+
+
+@app.command(rich_help_panel="Infrastructure")
+def bench(
+    parts: Annotated[list[PartName] | None, typer.Argument(help="What to measure; all without any.")] = None,
+    frames: Annotated[str, typer.Option(help="Size of the frames: 720p or 256px.")] = "720p",
+    images: Annotated[Path | None, typer.Option(help="Folder of pictures to send instead of simulated parts.")] = None,
+    method: Annotated[str, typer.Option(help="Method of the detector, trained first where it is absent.")] = "padim",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count; one more warms up.")] = 5,
+    seconds: Annotated[float, typer.Option(min=5, help="How long a load is held for latencies.")] = 180.0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes of the bare runtime, one a core.")] = 2,
+    output: Annotated[Path | None, typer.Option(help="Folder of results and plots; run/bench/results.")] = None,
+) -> None:
+    """Measure this machine: throughput against the bare runtime, latency under load, and simpler ways beside them.
+
+    Starts a broker, the score query and the incident process of its own in run/bench; nothing else should run. All
+    parts take about half an hour. Exit code 1 when a frame was lost.
+
+    Examples:
+
+    `sightline bench`
+
+    `sightline bench pipeline --frames 256px --rounds 3`
+
+    `sightline bench latency --seconds 3600`
+    """
+    from rich.console import Console
+
+    from benchmarks import baselines, latency, pictures, pipeline, plots, runtime
+    from benchmarks.line import PRODUCT, prepare_detector
+    from benchmarks.measured import machine, show, write_json
+    from sightline.errors import SettingsError
+    from sightline.settings import run_folder
+
+    if frames not in pictures.SIZES:
+        raise SettingsError(f"--frames is {frames!r}, expected one of {', '.join(pictures.SIZES)}")
+    console, folder = Console(), (run_folder() / "bench").absolute()
+    results = output or folder / "results"
+    size = pictures.SIZES[frames]
+    console.log("preparing a detector and frames")
+    bundle = prepare_detector(folder, method)
+    sent = pictures.from_folder(images, *size) if images else pictures.simulated(PRODUCT, *size)
+    sides: dict[PartName, Callable[[], Part]] = {
+        PartName.RUNTIME: lambda: runtime.measure(bundle),
+        PartName.PIPELINE: lambda: pipeline.measure(folder, bundle, sent, console, rounds=rounds, processes=processes),
+        PartName.LATENCY: lambda: latency.measure(folder, sent, console, seconds=seconds),
+        PartName.BASELINES: lambda: baselines.measure(
+            folder, bundle, sent, console, rounds=rounds, processes=processes
+        ),
+        PartName.NAIVE: lambda: latency.measure(folder, sent, console, seconds=seconds, module="benchmarks.naive"),
+    }
+    facts, measured = machine(), []
+    for name in dict.fromkeys(parts or PartName):
+        console.rule(name)
+        part = sides[name]()
+        measured.append(part)
+        write_json(results / "bench.json", facts, measured)
+        show(console, part)
+        if name in (PartName.LATENCY, PartName.NAIVE):
+            plots.latency(part.facts, results / f"{name}.png")
+            plots.load(part.facts, results / f"{name}-load.png")
+    console.print(f"results and plots: {results}")
+    if any(part.faults for part in measured):
+        raise typer.Exit(1)

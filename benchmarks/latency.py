@@ -1,0 +1,132 @@
+"""How long from capture to verdict and alert, under loads that are held.
+
+The load is open loop: frames come by the clock (`benchmarks.cameras`). Saturation is the highest rate that the line
+keeps up with; 70 % and 100 % of it are then held, and every frame must come out at the other end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.cameras import Cameras, Load
+from benchmarks.line import PRODUCT, LineUnderTest
+from benchmarks.measured import Part, percentiles
+from benchmarks.pictures import Pictures
+from benchmarks.pipeline import CAMERAS, SETTLE_SECONDS, slope
+from benchmarks.watch import Seen, Watch
+
+SHARES = (0.7, 1.0)
+"""Of saturation, held one after the other."""
+SEARCH_STEPS = 4
+SEARCH_SECONDS = 30.0
+KEPT_UP_SECONDS = 1.5
+"""Lag of the last verdicts of a stretch behind their capture at which the line still counts as keeping up."""
+_TAIL = 20
+# incidents that close and open again while the load is held, so that there are alerts to time
+_ALERTS = {
+    "SIGHTLINE_ALERTS_CLOSE_AFTER": "3",
+    "SIGHTLINE_ALERTS_COOL_DOWN_SECONDS": "0.5",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A load that was held: `offered` and `carried` in frames/s, `lag` in seconds at its end."""
+
+    offered: float
+    carried: float
+    lag: float
+    frames: int
+    lost: int
+    seen: Seen
+
+
+class Bench:
+    """A line with cameras before it and a reader behind it."""
+
+    def __init__(self, line: LineUnderTest, pictures: Pictures) -> None:
+        self.line = line
+        self._cameras = Cameras(line.kafka, pictures)
+        self._watch = Watch(line.kafka)
+        self._sequence = 0
+
+    def hold(self, rate: float, seconds: float) -> Held:
+        """Offer `rate` frames/s for `seconds` and wait for their verdicts; rate 0 offers `seconds` frames at once."""
+        frames = math.ceil((rate or 1) * seconds / CAMERAS) * CAMERAS
+        self._watch.renew()
+        self._cameras.start(Load(frames, rate, CAMERAS, PRODUCT, self._sequence))
+        self._sequence += frames // CAMERAS
+        sent = self._cameras.wait()
+        self._watch.wait_for(frames, SETTLE_SECONDS)
+        seen = self._watch.renew()
+        lost = frames - sent.refused - len(seen.verdicts) - seen.dead_letters
+        tail = seen.latencies()[-_TAIL:]
+        return Held(rate, slope(seen), float(np.median(tail)) / 1000, frames, lost, seen)
+
+    def close(self) -> None:
+        self._cameras.close()
+        self._watch.close()
+
+
+def measure(
+    folder: Path, pictures: Pictures, console: Console, *, seconds: float = 180.0, module: str = "streaming.score"
+) -> Part:
+    """Find saturation, then hold each of SHARES for `seconds`; `module` is what scores."""
+    part = Part(f"latency of {module}, {CAMERAS} cameras of {pictures.width} × {pictures.height}")
+    with LineUnderTest(folder, _ALERTS, module) as line:
+        bench = Bench(line, pictures)
+        saturation, steps = find_saturation(bench, console)
+        part.add("saturation", saturation, "frames/s")
+        part.facts["load"] = [{"offered": s.offered, "carried": s.carried, "lag_s": s.lag} for s in steps]
+        for share in SHARES:
+            _hold_share(part, bench, share, saturation * share, seconds, console)
+        part.facts["memory_mb"] = {p.name: round(p.sample_memory() / 1e6) for p in (line.score, line.incidents)}
+        bench.close()
+    return part
+
+
+def find_saturation(bench: Bench, console: Console) -> tuple[float, Sequence[Held]]:
+    """The highest rate that was kept up with, by bisection below the rate at which a backlog drains."""
+    bench.hold(10, 30)  # to warm up
+    drained = bench.hold(0, 600).carried
+    low, high, steps = 0.4 * drained, 1.1 * drained, []
+    for _ in range(SEARCH_STEPS):
+        rate = (low + high) / 2
+        held = bench.hold(rate, SEARCH_SECONDS)
+        steps.append(held)
+        kept_up = held.lag < KEPT_UP_SECONDS
+        low, high = (rate, high) if kept_up else (low, rate)
+        console.log(f"{rate:.1f} frames/s: {'kept up' if kept_up else 'fell behind'}, lag {held.lag:.2f} s at the end")
+    return low, steps
+
+
+def _hold_share(part: Part, bench: Bench, share: float, rate: float, seconds: float, console: Console) -> None:
+    held = bench.hold(rate, seconds)
+    name = f"{share:.0%} of saturation"
+    latencies = held.seen.latencies()
+    spread, alerts = percentiles(latencies), percentiles(held.seen.alert_delays())
+    console.log(f"{name}: p50 {spread['p50']:.0f} ms, p99 {spread['p99']:.0f} ms, {len(held.seen.opened)} alerts")
+    targets = {"p50": 250.0, "p99": 500.0} if share < 1 else {}
+    for key, value in spread.items():
+        part.add(f"{name} ({rate:.0f}/s): capture → verdict {key}", value, "ms", most=targets.get(key, 0))
+    for key in ("p50", "p99"):
+        most = 50.0 if share < 1 else 0.0
+        part.add(f"{name}: verdict → opened alert {key}, {len(held.seen.opened)} alerts", alerts[key], "ms", most=most)
+    stages = np.array(list(held.seen.stages.values())).T * 1000
+    names = ("on the broker", "decoded", "scored", "verdict on its topic")
+    part.facts[f"{name}: stages"] = {
+        stage: percentiles(list(times)) for stage, times in zip(names, stages, strict=True)
+    }
+    part.facts[f"{name}: frames"] = held.frames
+    part.facts[f"{name}: histogram_ms"] = np.histogram(latencies, bins=np.geomspace(10, 20_000, 100))[0].tolist()
+    if held.lost or held.seen.dead_letters or held.seen.repeated:
+        part.faults.append(
+            f"{name}: of {held.frames} frames {held.lost} were lost, {held.seen.dead_letters} dead-lettered, "
+            f"{held.seen.repeated} repeated"
+        )

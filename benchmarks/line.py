@@ -1,0 +1,132 @@
+"""The line under test: broker, `score` and `incidents` as they are deployed, in a folder of the benchmark's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
+from infra.deployment import READY_SECONDS, SCORE_MEMORY
+from infra.processes import ManagedProcess
+from infra.topics import ensure_topics
+from sightline.errors import SightlineError
+from sightline.settings import KafkaSettings
+
+PRODUCT = "bottle_cap"
+GOOD_FRAMES = 120
+
+
+def prepare_detector(folder: Path, method: str = "padim") -> Path:
+    """The bundle of a detector of simulated parts, trained once into the registry below `folder`."""
+    bundle = folder / "bundles" / method
+    if (bundle / "card.json").is_file():
+        return bundle
+    environment = {**os.environ, "SIGHTLINE_RUN": str(folder)}
+    pictures = folder / "data" / PRODUCT
+    if not pictures.is_dir():
+        _run(["producers", "simulate", str(pictures), "-p", PRODUCT, "--train", str(GOOD_FRAMES)], environment)
+    training = ["models", "train", str(pictures), "--product", PRODUCT, "--method", method, "--variants", "none"]
+    _run([*training, "--output", str(bundle)], environment)
+    return bundle
+
+
+class LineUnderTest:
+    """A broker, the score query and the incident process; leaves nothing running."""
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str] | None = None, module: str = "streaming.score"
+    ) -> None:
+        """`environment` holds more settings of the processes, as `SIGHTLINE_*`; `module` is what scores."""
+        self._folder = folder
+        self._more = environment or {}
+        self._module = module
+        self._parts = ExitStack()
+
+    def __enter__(self) -> Self:
+        os.environ["SIGHTLINE_RUN"] = str(self._folder)
+        self.broker = self._parts.enter_context(EmbeddedBroker(BrokerSettings.load(folder=self._folder / "kafka")))
+        prefix = f"b{int(time.time())}."
+        self.kafka = KafkaSettings.load(bootstrap=self.broker.bootstrap, topic_prefix=prefix)
+        write_endpoint(self.kafka.bootstrap)
+        ensure_topics(self.kafka)
+        common = {"SIGHTLINE_KAFKA_TOPIC_PREFIX": prefix, **self._more}
+        logs = self._folder / "logs"
+        self.score = ManagedProcess(
+            "score",
+            self._module,
+            environment={
+                "SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY,
+                "SIGHTLINE_SCORE_CHECKPOINT": str(self._folder / "checkpoints" / prefix),
+                **common,
+            },
+            log_folder=logs,
+        )
+        self.incidents = ManagedProcess("incidents", "streaming.incidents", environment=common, log_folder=logs)
+        for process in (self.score, self.incidents):
+            self._parts.callback(process.stop)
+            process.start()
+        self.score.wait_until_log_says('"query started"', READY_SECONDS, Event())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts.close()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The score process and all its children stand still."""
+        tree = self._tree()
+        _signal(tree, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(tree, signal.SIGCONT)
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Processor time so far, by what it was spent in."""
+        spent = {"score: JVM": 0.0, "score: Python": 0.0}
+        for process in self._tree():
+            try:
+                times = process.cpu_times()
+                spent["score: JVM" if process.name() == "java" else "score: Python"] += times.user + times.system
+            except psutil.NoSuchProcess:
+                continue
+        for name, pid in (("incidents", self.incidents.pid), ("broker", self.broker.pid)):
+            if pid:
+                times = psutil.Process(pid).cpu_times()
+                spent[name] = times.user + times.system
+        return spent
+
+    def _tree(self) -> list[psutil.Process]:
+        root = psutil.Process(self.score.pid)
+        return [root, *root.children(recursive=True)]
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        raise SightlineError(
+            f"`{' '.join(command[:2])}` failed with exit code {answer.returncode}:\n{answer.stderr[-2000:]}"
+        )

@@ -1,0 +1,72 @@
+"""Throughput through Kafka, Spark and back to Kafka, held against the bare runtime, round by round.
+
+A round: the score process stands still while frames gather on the broker and the bare runtime is timed; then it goes
+on, and the slope of its verdicts is taken. So neither side has the other's load, and both have the machine as it is in
+that minute.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.bare import BareRuntime
+from benchmarks.cameras import Cameras, Load
+from benchmarks.line import PRODUCT, LineUnderTest
+from benchmarks.measured import Part, Series, ratio
+from benchmarks.pictures import Pictures
+from benchmarks.watch import Seen, Watch
+
+CAMERAS = 4
+SETTLE_SECONDS = 60.0
+
+
+def measure(
+    folder: Path, bundle: Path, pictures: Pictures, console: Console, *, rounds: int = 5, seconds: float = 15.0,
+    processes: int = 2, environment: dict[str, str] | None = None,
+) -> Part:  # fmt: skip
+    """Rounds of `seconds` for each side."""
+    part = Part(f"pipeline, {pictures.width} × {pictures.height} ({pictures.mean_kb:.0f} kB a frame)")
+    bare, piped, shares = [], [], []
+    with BareRuntime(bundle, pictures, processes) as runtime, LineUnderTest(folder, environment) as line:
+        expected = runtime.rate(3)
+        cameras, watch = Cameras(line.kafka, pictures), Watch(line.kafka)
+        sequence = 0
+        for number in range(-1, rounds):  # the first warms both sides up and does not count
+            frames = round(expected * seconds / CAMERAS) * CAMERAS
+            with line.paused():
+                cameras.start(Load(frames, 0, CAMERAS, PRODUCT, sequence))
+                sent = cameras.wait()
+                rate = runtime.rate(seconds)
+            before = line.cpu_seconds()
+            complete = watch.wait_for(frames, SETTLE_SECONDS)
+            spent = {name: seconds_ - before[name] for name, seconds_ in line.cpu_seconds().items()}
+            seen = watch.renew()
+            sequence += frames // CAMERAS
+            if not complete or sent.refused or seen.dead_letters or len(seen.verdicts) != frames:
+                part.faults.append(
+                    f"round {number}: {sent.frames} of {frames} frames sent, {len(seen.verdicts)} verdicts, "
+                    f"{seen.dead_letters} dead letters"
+                )
+            if number >= 0:
+                bare.append(rate)
+                piped.append(slope(seen))
+                shares.append({name: 1000 * value / frames for name, value in spent.items()})
+                console.log(f"round {number}: bare {rate:.1f}, pipeline {piped[-1]:.1f} frames/s")
+        cameras.close()
+        watch.close()
+    part.add("bare runtime", Series(tuple(bare)), "frames/s")
+    part.add("pipeline", Series(tuple(piped)), "frames/s")
+    part.add("pipeline over bare runtime", ratio(Series(tuple(piped)), Series(tuple(bare))), "×", least=0.8)
+    for name in shares[0]:
+        part.add(f"processor time a frame: {name}", Series(tuple(share[name] for share in shares)), "ms")
+    return part
+
+
+def slope(seen: Seen) -> float:
+    """Verdicts/s between the tenth and the last tenth of them, by their arrival."""
+    times = np.sort(np.fromiter(seen.verdicts.values(), float))
+    first, last = len(times) // 10, len(times) - 1 - len(times) // 20
+    return float((last - first) / (times[last] - times[first]))
