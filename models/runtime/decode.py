@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from models.runtime.jpeg_header import one_pass, scans
 from models.runtime.view import Box, View
 from sightline.contracts import Quality, Reason
 from sightline.errors import FrameError
@@ -21,6 +22,11 @@ from sightline.errors import FrameError
 MAX_SIDE = 16_384
 MAX_PIXELS = 64_000_000
 """Largest frame, in pixels a side and in all: a few hundred bytes of header can claim four gigapixels."""
+
+MAX_HELD_PIXELS = 16_000_000
+"""Largest frame whose coefficients a decoder must hold, as of a progressive one: up to 8 bytes a pixel."""
+MAX_SCANS = 100
+"""Most scans of such a frame, which usually has ten: each costs a pass over the picture, however few bytes it has."""
 
 _MAGIC = b"\xff\xd8\xff"
 _END = b"\xff\xd9"
@@ -46,7 +52,8 @@ class DecodedFrame:
 def probe(jpeg: bytes) -> tuple[int, int]:
     """Width and height from the JPEG header, without decoding.
 
-    Raises FrameError with the reason `empty`, `not-jpeg`, `truncated`, `undecodable` or `too-large`.
+    Raises FrameError with the reason `empty`, `not-jpeg`, `truncated`, `undecodable` or `too-large`, the last also for
+    a frame that claims more memory or time than its kind may have.
     """
     if not jpeg:
         raise FrameError(Reason.EMPTY, "the frame has no bytes; the camera sent a frame of zero length")
@@ -62,6 +69,8 @@ def probe(jpeg: bytes) -> tuple[int, int]:
             f"the frame is {width}×{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} megapixels "
             "are read, scale it down at the camera",
         )
+    if not one_pass(jpeg):
+        _check_held(jpeg, width, height)
     return width, height
 
 
@@ -96,6 +105,21 @@ def quality(image: NDArray[np.uint8]) -> Quality:
     luminance = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(luminance, cv2.CV_16S))
     return Quality(blur=float(deviation[0, 0]) ** 2, exposure=float(cv2.mean(luminance)[0]))
+
+
+def _check_held(jpeg: bytes, width: int, height: int) -> None:
+    """Refuse what would cost memory or time out of all proportion to its bytes."""
+    if width * height > MAX_HELD_PIXELS:
+        raise FrameError(
+            Reason.TOO_LARGE,
+            f"the frame is {width}×{height} pixels and progressive, or coded in several scans: at most "
+            f"{MAX_HELD_PIXELS // 10**6} megapixels of that kind are read; let the camera write baseline JPEG",
+        )
+    if (found := scans(jpeg)) > MAX_SCANS:
+        raise FrameError(
+            Reason.TOO_LARGE,
+            f"the frame has {found} scans, at most {MAX_SCANS} are read; let the camera write baseline JPEG",
+        )
 
 
 def _cut(image: NDArray[np.uint8], part: Box, width: int, height: int) -> NDArray[np.uint8]:

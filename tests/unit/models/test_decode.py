@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.runtime.decode import MAX_SIDE, decode, probe
+from models.runtime.decode import MAX_SCANS, MAX_SIDE, decode, probe
+from models.runtime.jpeg_header import one_pass
 from sightline.contracts import Reason
 from sightline.errors import FrameError
 
@@ -102,6 +103,30 @@ def test_a_cut_progressive_frame_is_truncated_and_not_a_blurred_picture(share: f
     assert decode(whole, 64, 64).width == 320
     assert reason_of(whole[: int(share * len(whole))]) == Reason.TRUNCATED
     assert reason_of(whole[: int(share * len(whole))] + END) in (Reason.TRUNCATED, Reason.UNDECODABLE)
+
+
+def test_a_progressive_frame_may_have_neither_the_size_nor_the_scans_of_a_bomb() -> None:
+    whole = jpeg(picture(), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    at = whole.index(b"\xff\xc2") + 5
+    large = whole[:at] + (5000).to_bytes(2, "big") * 2 + whole[at + 4 :]
+    assert reason_of(large) == Reason.TOO_LARGE
+    last = whole.rindex(b"\xff\xda")
+    assert reason_of(whole[:-2] + whole[last:-2] * MAX_SCANS + END) == Reason.TOO_LARGE
+
+
+def test_a_large_baseline_frame_is_read() -> None:
+    large = jpeg(np.full((5000, 5000, 3), 77, np.uint8))
+    assert abs(int(decode(large, 64, 64).image.mean()) - 77) <= 1
+
+
+def test_how_a_picture_is_coded_is_told_from_its_markers() -> None:
+    assert one_pass(GOOD)
+    assert one_pass(with_orientation(GOOD, 3))
+    assert one_pass(jpeg(picture()[:, :, 0]))
+    assert not one_pass(jpeg(picture(), cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
+    scan = GOOD.index(b"\xff\xda")
+    assert not one_pass(GOOD[: scan + 4] + b"\x01" + GOOD[scan + 5 :])  # one component, more to come
+    assert not one_pass(GOOD[:100])
 
 
 def test_padding_that_cameras_write_is_no_fault() -> None:
