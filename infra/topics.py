@@ -16,6 +16,8 @@ from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section
 
 _MIB = 1024 * 1024
 _HOUR_MS = 60 * 60 * 1000
+ADDED_BYTES = 64 * 1024
+"""What a dead letter or an archived frame may have more than the record it was made from: its further headers."""
 _ANSWER_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
@@ -84,12 +86,14 @@ def plan(kafka: KafkaSettings, kept: TopicSettings) -> list[TopicPlan]:
     # the broker's clock: latency is told from it, and a camera with a wrong clock cannot defeat retention by time
     broker_time = {"message.timestamp.type": "LogAppendTime"}
     events = _kept(kept.events_hours, kept.events_mb)
+    larger = {"max.message.bytes": str(MAX_MESSAGE_BYTES + ADDED_BYTES)}
     return [
         _plan(names.frames, count, kafka, _kept(kept.frames_hours, kept.frames_mb), broker_time),
-        _plan(names.dead_letters, count, kafka, _kept(kept.dead_letter_hours, kept.dead_letter_mb)),
+        # the largest frame fits with what is added to it, or one record would stop the score query for good
+        _plan(names.dead_letters, count, kafka, _kept(kept.dead_letter_hours, kept.dead_letter_mb), larger),
         # outlives the dead letters that it speaks of
         _plan(names.replays, count, kafka, events),
-        _plan(names.archive, count, kafka, _kept(kept.archive_hours, kept.archive_mb)),
+        _plan(names.archive, count, kafka, _kept(kept.archive_hours, kept.archive_mb), larger),
         _plan(names.inspections, count, kafka, events, broker_time),
         _plan(names.shadow, count, kafka, events),
         # the newest state of each alert survives compaction; an old alert goes with retention
@@ -170,10 +174,11 @@ def differences(
                 f"{topic.name} has {has} partitions, not {topic.partitions}: set [kafka] partitions = {has} if all "
                 "topics have as many, or delete the topic and create it again"
             )
-        if int(found["max.message.bytes"]) < MAX_MESSAGE_BYTES:
+        largest = topic.config["max.message.bytes"]
+        if int(found["max.message.bytes"]) < int(largest):
             faults.append(
-                f"{topic.name} has max.message.bytes = {found['max.message.bytes']}, and frames may have "
-                f"{MAX_MESSAGE_BYTES}: {alter} {topic.name} --add-config max.message.bytes={MAX_MESSAGE_BYTES}"
+                f"{topic.name} has max.message.bytes = {found['max.message.bytes']}, and its records may have "
+                f"{largest}: {alter} {topic.name} --add-config max.message.bytes={largest}"
             )
         for key in _MUST_MATCH:
             want = topic.config.get(key)

@@ -31,6 +31,8 @@ from streaming.records import Opened, Outgoing, Record, read_records, to_arrow
 from streaming.shadow import Challengers, Shadow
 
 STAGE = "score"
+LONGEST_MESSAGE = 1000
+"""Characters of a dead letter's message: what it adds to its record must fit the topic's room for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,7 @@ class FrameJudge:
     def _dead_letter(self, record: Record, error: FrameError) -> Outgoing:
         letter = DeadLetter(
             reason=Reason(error.reason),
-            message=str(error),
+            message=str(error)[:LONGEST_MESSAGE],
             stage=STAGE,
             source=record.source,
             ingested_at=record.ingested_at,
