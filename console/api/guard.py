@@ -119,7 +119,7 @@ class GuardedRoute(APIRoute):
         # FastAPI's own limit would answer before anyone was asked who they are, and not with a problem
         self.max_bytes = options.pop("max_body_size", None) or MAX_BODY_BYTES
         options["openapi_extra"] = (options.get("openapi_extra") or {}) | _documented(needed)
-        options["responses"] = _problems(needed) | (options.get("responses") or {})
+        options["responses"] = _problems() | (options.get("responses") or {})
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -200,14 +200,12 @@ def _documented(needed: Needed) -> dict[str, Any]:
     return {"security": security, "x-sightline-role": needed.value}
 
 
-def _problems(needed: Needed) -> dict[int | str, dict[str, Any]]:
-    statuses = [400, 404, 405, 409, 413, 415, 422, 429, 500, 503]
-    if needed is not EVERYONE:
-        statuses += [401, 403]
+def _problems() -> dict[int | str, dict[str, Any]]:
+    statuses = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
     schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in sorted(statuses)
+        for status in statuses
     }
 
 

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
 from console.api.actions import merged
@@ -24,6 +24,7 @@ from console.api.services import Here, Services, Who
 from console.api.shapes import Action, AlertDetail, AlertSummary, Page
 from console.tables import History
 from sightline import codec
+from sightline.codec import MAX_NAME
 from sightline.contracts import ActionKind, Alert, AlertState, Severity
 
 router = APIRouter(prefix="/v1", tags=["alerts"], route_class=GuardedRoute)
@@ -44,25 +45,43 @@ _ANSWERED = """
 _UNANSWERED = "(SELECT *, NULL::VARCHAR AS answer, NULL::VARCHAR AS answered_by FROM alerts)"
 
 Key = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"\S", strip_whitespace=True)]
+DefectType = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=r"^[\w.+-]+( [\w.+-]+)*$")]
 
 
-class AlertAction(BaseModel):
-    """`defect_type` goes with `confirm`; a `comment` may go with every kind, and `comment` needs one."""
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
 
-    kind: ActionKind
-    defect_type: Name | None = None
     comment: Words | None = None
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.defect_type is not None and self.kind is not ActionKind.CONFIRM:
-            raise ValueError(f"a defect_type goes with confirm, not with {self.kind}")
-        if self.kind is ActionKind.COMMENT and self.comment is None:
-            raise ValueError("a comment needs words")
-        if not (self.defect_type or "x").isprintable():
-            raise ValueError("defect_type must be printable")
-        return self
+
+class Acknowledge(_Answer):
+    """Someone looks after it."""
+
+    kind: Literal["acknowledge"]
+
+
+class Confirm(_Answer):
+    """It is a defect, and of which type where that is known."""
+
+    kind: Literal["confirm"]
+    defect_type: DefectType | None = None
+
+
+class FalseAlarm(_Answer):
+    """The part is good."""
+
+    kind: Literal["false-alarm"]
+
+
+class Comment(_Answer):
+    """Nothing but words."""
+
+    kind: Literal["comment"]
+    comment: Words
+
+
+AlertAction = Annotated[Acknowledge | Confirm | FalseAlarm | Comment, Field(discriminator="kind")]
 
 
 @router.get("/alerts")
@@ -175,7 +194,7 @@ def act(
     With the header `Idempotency-Key` the same request may be sent again: the first answer comes back, with status 200.
     """
     state = _state(here, alert_id)
-    if state is AlertState.CLOSED and body.kind is ActionKind.ACKNOWLEDGE:
+    if state is AlertState.CLOSED and isinstance(body, Acknowledge):
         raise Problem(
             HTTPStatus.CONFLICT,
             "alert-closed",
@@ -183,9 +202,9 @@ def act(
         )
     action, fresh = here.actions.take(
         alert_id,
-        body.kind,
+        ActionKind(body.kind),
         who.name,
-        defect_type=body.defect_type,
+        defect_type=body.defect_type if isinstance(body, Confirm) else None,
         comment=body.comment,
         idempotency_key=idempotency_key,
     )

@@ -139,7 +139,7 @@ def deployment(tmp_path: Path, history, stored: Path) -> Deployment:
     shared = replace(history, settings=TableSettings(root=str(stored)))
     if not stored.exists():
         _fill(shared)
-    return _deploy(tmp_path, shared)
+    return _deploy(tmp_path, shared, requests_a_minute=10**6, login_attempts=10**6)
 
 
 def _fill(history: Any) -> None:
