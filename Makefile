@@ -2,6 +2,7 @@
 # make demo -- --minutes 2     the words after -- go to `sightline demo`; `make demo -- --help` lists them
 # make test                    all tests (make test -- -k broker: words for pytest)
 # make e2e                     the product as a user runs it, for some ten minutes
+# make fuzz-api                every endpoint of the API under made-up requests, for some minutes
 # make check                   formatting, lint, types
 # make bench                   three minutes of the demo, then what it took
 # make setup                   only what the others do first by themselves
@@ -92,7 +93,7 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench e2e check lock clean
+.PHONY: help demo test bench e2e fuzz-api check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -102,6 +103,10 @@ demo test bench: setup
 
 e2e: setup
 	@$(BIN)/python -m pytest tests/e2e
+
+fuzz-api: setup
+	@SIGHTLINE_TEST_FUZZ_EXAMPLES=$${SIGHTLINE_TEST_FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest --timeout 3600 \
+	    tests/unit/console/api/test_fuzz.py
 
 check: setup
 	@$(BIN)/ruff format --check .
