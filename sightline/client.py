@@ -95,10 +95,11 @@ class Client:
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Acknowledge, confirm, call a false alarm or comment; recorded once, however often it had to be sent."""
+        said = {"kind": kind, "defect_type": defect_type, "comment": comment}
         return self._json(
             "POST",
             f"/v1/alerts/{alert_id}/actions",
-            json={"kind": kind, "defect_type": defect_type, "comment": comment},
+            json={name: value for name, value in said.items() if value is not None},
             headers={"Idempotency-Key": idempotency_key or uuid4().hex},
         )
 

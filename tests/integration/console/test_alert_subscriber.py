@@ -6,25 +6,34 @@ import inspect
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import uvicorn
 from confluent_kafka import Producer
 
+from console.api.app import create_app
+from console.api.roles import Role
+from console.api.services import wire
+from console.api.settings import ApiSettings, OidcSettings
 from infra.broker import BrokerSettings, EmbeddedBroker
 from infra.topics import ensure_topics
 from sightline import codec, samples, subscriber
-from sightline.contracts import Alert, AlertState, Severity
+from sightline.client import Client
+from sightline.consumer import open_consumer
+from sightline.contracts import ActionKind, Alert, AlertState, OperatorAction, Severity
 from sightline.errors import BrokerError
-from sightline.settings import KafkaSettings
+from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 from sightline.subscriber import AlertSubscriber
 
 OPENED, UPDATED, CLOSED = AlertState.OPENED, AlertState.UPDATED, AlertState.CLOSED
@@ -255,3 +264,51 @@ def test_a_reader_that_leaves_ends_the_command_quietly(kafka: KafkaSettings) -> 
         publish(kafka, *incident("cam-1", 20, OPENED, UPDATED, CLOSED))
         wait_for(lambda: process.poll() is not None)
         assert process.stderr.read() == ""
+
+
+@contextmanager
+def serving(kafka: KafkaSettings, folder: Path) -> Iterator[Client]:
+    """The API on a free port, and a client of it that may operate."""
+    services = wire(
+        ApiSettings(folder=folder / "console"),
+        OidcSettings(),
+        kafka=kafka,
+        tables=TableSettings(root=str(folder / "tables")),
+        registry=RegistrySettings(),
+    )
+    key = services.keys.create("test", Role.OPERATOR, 1)[1]
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(services), log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with Client(f"http://127.0.0.1:{listener.getsockname()[1]}", key) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def test_the_api_streams_alerts_and_sends_what_operators_do(kafka: KafkaSettings, tmp_path: Path) -> None:
+    opened, updated = incident("cam-1", 40, OPENED, UPDATED)
+    publish(kafka, opened)
+    with serving(kafka, tmp_path) as client:
+        stream = client.alert_stream()
+        assert next(stream) == opened
+        publish(kafka, updated)
+        assert next(stream) == updated
+        for _ in range(2):
+            client.act(opened.alert_id, ActionKind.CONFIRM, defect_type="scratch", idempotency_key="click")
+        client.act(opened.alert_id, ActionKind.COMMENT, comment="tool 4 changed")
+        stream.close()
+    with closing(open_consumer(kafka, connect_seconds=10)) as consumer:
+        consumer.subscribe([kafka.topics.operator_actions])
+        records: list[Any] = []
+        deadline = time.monotonic() + PATIENCE
+        while len(records) < 2 and time.monotonic() < deadline:
+            records += [record for batch in consumer.poll(timeout_ms=500).values() for record in batch]
+    actions = [codec.decode(OperatorAction, record.value) for record in records]
+    assert [(action.kind, action.defect_type) for action in actions] == [("confirm", "scratch"), ("comment", None)]
+    assert {record.key for record in records} == {opened.alert_id.encode()}
+    assert dict(records[0].headers)["ce_id"] == actions[0].action_id.encode()
