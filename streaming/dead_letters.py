@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from sightline import codec
 from sightline.contracts import DeadLetter, Reason
@@ -241,6 +242,13 @@ def _records(kafka: KafkaSettings, topic: str) -> Iterator[Message]:
         ) from error
     finally:
         consumer.close()
+
+
+# a topic just created has no leader yet
+@retry(retry=retry_if_exception_type(KafkaException), wait=wait_fixed(0.2), stop=stop_after_delay(15), reraise=True)
+def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    low, high = consumer.get_watermark_offsets(place, timeout=_ANSWER_SECONDS)
+    return low, high
 
 
 def _until(consumer: Consumer, kafka: KafkaSettings, topic: str, high: int) -> Iterator[Message]:

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from typer.testing import CliRunner
 
 from sightline import codec
 from sightline.contracts import Frame, Reason, SourceOffset
-from sightline.settings import KafkaSettings
+from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
 from streaming.commands import app
 from streaming.dead_letters import REPLAY_OF, REPLAYS, Selection, find
 from streaming.detectors import DetectorSet
-from streaming.records import Record
+from streaming.records import Outgoing, Record
 from streaming.worker import FrameJudge
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -32,7 +33,7 @@ def records(kafka: KafkaSettings, topic: str) -> list[Message]:
         found: list[Message] = []
         for number in range(kafka.partitions):
             place = TopicPartition(topic, number)
-            low, high = consumer.get_watermark_offsets(place, timeout=60)
+            low, high = bounds(consumer, place)
             place.offset = low
             consumer.assign([place])
             before = len(found)
@@ -41,6 +42,13 @@ def records(kafka: KafkaSettings, topic: str) -> list[Message]:
         return found
     finally:
         consumer.close()
+
+
+# a topic just created has no leader yet
+@retry(retry=retry_if_exception_type(KafkaException), wait=wait_fixed(0.1), stop=stop_after_delay(60), reraise=True)
+def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    low, high = consumer.get_watermark_offsets(place, timeout=60)
+    return low, high
 
 
 class Plant:
@@ -56,11 +64,17 @@ class Plant:
         frame = Frame(camera=camera, sequence=sequence, jpeg=JPEG + bytes([sequence]), **facts | changes)
         return frame.jpeg, codec.frame_headers(frame)
 
-    def fail(self, value: bytes, headers: codec.Headers, *, topic: str | None = None, offset: int = 0) -> None:
+    def dead_letter(
+        self, value: bytes, headers: codec.Headers, *, topic: str | None = None, offset: int = 0
+    ) -> Outgoing:
         """One record of `frames` that cannot be judged, as the worker writes its dead letter."""
         source = SourceOffset(topic=topic or self.kafka.topics.frames, partition=0, offset=offset)
         record = Record(b"cam-1", value, [*headers], source, NOON + timedelta(minutes=offset))
         (out,) = self._judge.judge([record])
+        return out
+
+    def fail(self, value: bytes, headers: codec.Headers, *, topic: str | None = None, offset: int = 0) -> None:
+        out = self.dead_letter(value, headers, topic=topic, offset=offset)
         self._producer.produce(out.topic, key=out.key, value=out.value, headers=[*out.headers])
         assert self._producer.flush(60) == 0
 
@@ -142,3 +156,27 @@ def test_letters_are_found_by_reason_camera_and_time_and_shown_whole(
     assert "left out: 1 not from" in said
     assert records(plant.kafka, plant.kafka.topics.operator_actions) == []
     assert len(records(plant.kafka, plant.kafka.topics.frames)) == 3
+
+
+def test_the_largest_record_that_frames_takes_has_room_as_a_dead_letter(plant: Plant, kafka: KafkaSettings) -> None:
+    _, headers = plant.frame(0)
+    added = sum(len(name) + len(data) for name, data in headers)
+    value = bytes(MAX_MESSAGE_BYTES - added - 250)
+    letter = plant.dead_letter(value, headers)
+    assert refusal(kafka, kafka.topics.frames, value, headers) is None
+    assert refusal(kafka, kafka.topics.frames, value, letter.headers) == KafkaError.MSG_SIZE_TOO_LARGE
+    assert refusal(kafka, letter.topic, letter.value, letter.headers) is None
+
+
+def refusal(kafka: KafkaSettings, topic: str, value: bytes | None, headers: codec.Headers) -> int | None:
+    """The broker's own answer, to a producer that would send more."""
+    producer = Producer(kafka.librdkafka(**{"message.max.bytes": 2 * MAX_MESSAGE_BYTES}))
+    answers: list[KafkaError | None] = []
+
+    def answered(error: KafkaError | None, _message: object) -> None:
+        answers.append(error)
+
+    producer.produce(topic, key=b"cam-1", value=value, headers=[*headers], on_delivery=answered)
+    assert producer.flush(60) == 0
+    (error,) = answers
+    return None if error is None else int(error.code())
