@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, is_int8, load_card
 from models.runtime.graph import Run, detector_contract
 from models.runtime.graph_file import check_graph_file
-from sightline.errors import DetectorError
+from sightline.errors import DetectorError, PrerequisiteError
 from sightline.settings import run_folder
 
 Backend = Literal["openvino", "onnxruntime", "torch", "tensorrt"]
@@ -144,7 +144,12 @@ def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int, prec
 
             return onnxruntime_graph.open_graph(folder / GRAPH_FILE, detector_contract(card), threads)
         case "torch":
-            from models.runtime import torch_graph
+            try:
+                from models.runtime import torch_graph
+            except ImportError as error:
+                raise PrerequisiteError(
+                    f"backend torch needs PyTorch ({error}): install `sightline[train]`, or choose another backend"
+                ) from error
 
             return torch_graph.open_graph(folder / REFERENCE_FILE, card, threads)
         case "tensorrt":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.runtime.card import CARD_FILE, GRAPH_FILE, REFERENCE_FILE, DetectorCard, save_card
 from models.runtime.scorer import CPU_BACKENDS, Backend, BundleScorer, load_scorer
-from sightline.errors import DetectorError
+from sightline.errors import DetectorError, PrerequisiteError
 
 Textures = Callable[[int, int], NDArray[np.uint8]]
 BACKENDS = CPU_BACKENDS
@@ -143,3 +143,10 @@ def test_the_online_path_imports_neither_torch_nor_mlflow(bundle: Path) -> None:
         "assert not {'torch', 'mlflow', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(bundle)], check=True, timeout=120)
+
+
+def test_without_pytorch_the_remedy_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "models.runtime.torch_graph", None)
+    monkeypatch.delattr("models.runtime.torch_graph", raising=False)
+    with pytest.raises(PrerequisiteError, match=r"install `sightline\[train\]`"):
+        load_scorer(bundle, "torch")
