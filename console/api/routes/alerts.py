@@ -128,7 +128,6 @@ async def stream(request: Request, here: Here) -> AsyncIterator[ServerSentEvent]
         while True:
             if here.feed.fault != fault:
                 fault = here.feed.fault
-                # what exactly is wrong, addresses included, is told by GET /v1/health
                 yield ServerSentEvent(event="status", data={"fault": fault})
             try:
                 changed = await asyncio.wait_for(queue.get(), _TICK_SECONDS)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from console.api.catalogue import Catalogue
+from console.api.problems import Problem
 from models import registry
 from models.doubles import write_brightness_bundle
 from models.registry import CHALLENGER
@@ -127,3 +129,27 @@ def test_a_detector_that_cannot_be_masked_is_refused(tmp_path: Path, settings: R
     mask = View(key="[score.views.cam-1] ", mask=b"a PNG", mask_width=8, mask_height=8)
     with pytest.raises(DetectorError, match=r"no champion .*refused: .*\[score.views.cam-1\] mask cannot be applied"):
         Mirror(tmp_path / "detectors", settings, "onnxruntime", views=[mask]).start()
+
+
+def test_the_api_promotes_rolls_back_and_judges_with_what_the_registry_says(
+    tmp_path: Path, settings: RegistrySettings
+) -> None:
+    for threshold in (200.0, 180.0):
+        register(tmp_path, settings, threshold)
+    catalogue = Catalogue(settings, tmp_path / "console", loaded=1, threads=1)
+
+    def in_use() -> tuple[str, float]:
+        found = catalogue.loaded("washer", "champion")
+        return found.ref.version, found.card.threshold
+
+    assert in_use() == ("2", 180.0)
+    assert catalogue.roll_back("washer").version == "1"
+    assert in_use() == ("1", 200.0)
+    assert catalogue.promote("washer", "2").version == "2"
+    assert in_use() == ("2", 180.0)
+    assert catalogue.card(catalogue.entry("washer", "1"))["threshold"] == 200.0
+    catalogue.roll_back("washer")
+    with pytest.raises(Problem, match="no other champion") as refused:
+        catalogue.roll_back("washer")
+    assert refused.value.status_code == 409
+    catalogue.close()
