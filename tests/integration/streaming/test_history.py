@@ -41,6 +41,7 @@ from sightline.contracts import (
 )
 from sightline.settings import KafkaSettings, TableSettings
 from streaming import history
+from streaming.dead_letters import letter_id
 from streaming.history import HistorySettings
 from streaming.history_write import TableWriter
 from streaming.tables import TABLES, create_table
@@ -194,6 +195,7 @@ def test_each_topic_arrives_in_its_table_as_it_was_sent(plant: Plant) -> None:
         frame.jpeg, "defect", one.inspection_id, "scratch",
     )  # fmt: skip
     (dead,) = plant.rows("dead_letters")
+    assert dead["dead_letter_id"] == letter_id(letter)
     assert (dead["reason"], dead["stage"], dead["camera"], dead["sequence"]) == ("truncated", "score", "cam", 9)
     assert (dead["value"], dead["key"], dead["ingested_at"]) == (b"\xff\xd8", b"cam", NOON)
     assert dead["headers"] == [{"key": name, "value": data} for name, data in letter.headers]
