@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -72,6 +73,9 @@ class OidcSettings(Section):
     def _complete(self) -> Self:
         if self.issuer and not self.redirect_uri:
             raise ValueError("redirect_uri is needed too, such as https://HOST/v1/oidc/callback")
+        address = urlsplit(self.issuer or "")
+        if address.scheme == "http" and not _is_loopback(address.hostname or ""):
+            raise ValueError("issuer must be https: its tokens would cross the network in clear")
         return self
 
 
