@@ -78,6 +78,7 @@ def judge_all(frames: Iterable[Hostile], folder: Path) -> Outcome:
     write_pointer(folder / CHAMPIONS, {PRODUCT: Bundle(name="n", version="7", digest="d", folder=str(folder))})
     judge = FrameJudge(DetectorSet(folder, lambda _: Brightness()), Topics(), archive_ok_fraction=0.1)
     judge.refresh()
+    to_arrow([])  # imports what it needs the first time
     outcome = Outcome(before_mb=peak_mb())
     for batch in _batches(frames):
         began = time.perf_counter()
