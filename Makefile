@@ -2,6 +2,7 @@
 # make demo -- --minutes 2     the words after -- go to `sightline demo`; `make demo -- --help` lists them
 # make test                    all tests (make test -- -k broker: words for pytest)
 # make e2e                     the product as a user runs it, for some ten minutes
+# make hostile                 10,000 hostile frames through the scoring worker, each with the fate that it must have
 # make fuzz-api                every endpoint of the API under made-up requests, for some minutes
 # make check                   formatting, lint, types
 # make bench                   three minutes of the demo, then what it took
@@ -93,7 +94,7 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench e2e fuzz-api check lock clean
+.PHONY: help demo test bench e2e hostile fuzz-api check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -103,6 +104,9 @@ demo test bench: setup
 
 e2e: setup
 	@$(BIN)/python -m pytest tests/e2e
+
+hostile: setup
+	@$(BIN)/python -m streaming.hostile_run $(ARGS)
 
 fuzz-api: setup
 	@SIGHTLINE_TEST_FUZZ_EXAMPLES=$${SIGHTLINE_TEST_FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest --timeout 3600 \
