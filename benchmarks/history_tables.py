@@ -83,12 +83,11 @@ def _regions(rng: np.random.Generator, verdict: NDArray[np.int64], score: NDArra
 
 
 def camera_events(seen: list[CameraDay], rng: np.random.Generator, midnight: int) -> Columns:
-    """Heartbeats, drops, a start and a stop a day, in the order that `sightline optimize` leaves."""
+    """Heartbeats, drops, a start and a stop a day, in the order of their time."""
     beats = [one.captured[::_FRAMES_PER_HEARTBEAT] for one in seen]
     nexts = [one.sequence[::_FRAMES_PER_HEARTBEAT] + 1 for one in seen]
     drops = [(one, *drop) for one in seen for drop in one.dropped]
     begin = midnight + SHIFT_START * 1_000_000
-    # as `sightline optimize` orders them: connected, dropped, heartbeat, stopped; each by camera and time
     owner = np.concatenate([
         np.arange(len(seen)), np.array([one.number for one, *_ in drops], np.int64),
         np.repeat(np.arange(len(seen)), list(map(len, beats))), np.arange(len(seen)),
@@ -110,7 +109,7 @@ def camera_events(seen: list[CameraDay], rng: np.random.Generator, midnight: int
     def of_drops(values: list[Any], type_: pa.DataType) -> pa.Array:
         return pa.array([None] * before + values + [None] * after, type_)
 
-    return {
+    columns = {
         "event_id": hex_ids(rng, rows),
         "line": pick([one.line for one in seen], owner),
         "camera": pick([one.camera for one in seen], owner),
@@ -123,6 +122,8 @@ def camera_events(seen: list[CameraDay], rng: np.random.Generator, midnight: int
         "message": pa.nulls(rows, pa.string()),
         "schema_version": np.ones(rows, np.int64),
     }
+    order = pa.array(np.argsort(at, kind="stable"))
+    return {name: pa.array(column).take(order) for name, column in columns.items()}
 
 
 def dead_letters(seen: list[CameraDay], rng: np.random.Generator, pictures: NDArray[np.uint8]) -> Columns:

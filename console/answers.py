@@ -71,7 +71,8 @@ def _explained(history: History) -> Iterator[None]:
     try:
         yield
     except duckdb.CatalogException as error:
-        needed = {name: {name} for name in TABLE_NAMES} | {view.name: set(view.needs) for view in (*VIEWS, *QUESTIONS)}
+        needed = {name: {name} for name in TABLE_NAMES} | {view.name: set(view.needs) for view in VIEWS}
+        needed |= {question.name: set(question.needs) for question in QUESTIONS}
         for name, tables in needed.items():
             absent = sorted(tables - history.tables.keys())
             if absent and f"with name {name} does not exist" in str(error):

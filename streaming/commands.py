@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from streaming import batch_commands, dead_letter_commands, drift_commands, ingest_commands
+from streaming import batch_commands, dead_letter_commands, drift_commands, ingest_commands, maintenance_commands
 
 app = typer.Typer(help="The processes between the cameras and the tables.", no_args_is_help=True)
 app.add_typer(batch_commands.app)
 app.add_typer(ingest_commands.app)
 app.add_typer(drift_commands.app)
 app.add_typer(dead_letter_commands.app)
+app.add_typer(maintenance_commands.app)
 
 
 @app.command()

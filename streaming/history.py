@@ -23,6 +23,7 @@ from sightline.errors import TableError
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
 from streaming.history_rows import parse
 from streaming.history_write import TableWriter
+from streaming.maintenance import MaintenanceSettings, keep_in_order
 from streaming.supervise import keep_running, stop_event
 from streaming.tables import TABLES, Table, create_table
 
@@ -39,6 +40,8 @@ SESSION = {
     # processor time here, and most of the first batch's).
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    # Spark's default, INT96, takes 12 bytes and has no minimum and maximum that a reader could skip rows by
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 """Spark keys that suit this job; those in `[spark] conf` win."""
 
@@ -67,12 +70,15 @@ def main(until_caught_up: bool = False) -> None:
     logs.configure("history")
     stop = stop_event()
     kafka, tables, settings = KafkaSettings.load(), TableSettings.load(), HistorySettings.load()
-    session = SparkSettings.load()
+    session, maintenance = SparkSettings.load(), MaintenanceSettings.load()
     spark = build_session("sightline-history", session.model_copy(update={"conf": SESSION | session.conf}))
     try:
         if until_caught_up:
             catch_up(spark, kafka, tables, settings, stop)
         else:
+            upkeep = threading.Thread(target=keep_in_order, args=(spark, tables, maintenance, stop), daemon=True)
+            if maintenance.enabled:
+                upkeep.start()
             follow(spark, kafka, tables, settings, stop)
     finally:
         spark.stop()

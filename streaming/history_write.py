@@ -3,7 +3,7 @@
 Delivery: exactly once. A batch is written by a MERGE on the identity of its rows, in one commit of the table; a batch
 that comes again (a crash between that commit and the checkpoint's), a record that is twice in its topic, a checkpoint
 that was deleted and a second history job by mistake all find their rows there. Two MERGEs at the same time are told
-apart by Delta: the later one fails, and its batch comes again.
+apart by Delta: the later one fails and is tried again, and after some tries its batch comes again.
 
 Batch numbers (`txnAppId`, `txnVersion`) would only cover the first of these, and a new checkpoint that starts again at
 batch 0 under an old `txnAppId` would have its writes ignored without a word.
@@ -23,6 +23,7 @@ from pyspark.sql import functions as f
 from sightline.errors import TableError
 from sightline.settings import TableSettings
 from streaming.history_rows import malformed
+from streaming.maintenance import again_on_conflict
 from streaming.tables import TABLES, Table, create_table
 
 log = logging.getLogger(__name__)
@@ -114,12 +115,15 @@ class TableWriter:
         return same.orderBy("offset")
 
     def _merge(self, rows: DataFrame, table: Table, extent: Row) -> None:
-        target = DeltaTable.forPath(rows.sparkSession, self._settings.path(table.name)).alias("there")
-        # one file a commit, for there are many commits; literal bounds let Delta skip all other files
-        merge = target.merge(rows.coalesce(1).alias("new"), _same_row(table, extent))
-        if "revision" in table.schema.names:
-            merge = merge.whenMatchedUpdateAll("new.revision > there.revision")
-        merge.whenNotMatchedInsertAll().execute()
+        def commit() -> None:
+            target = DeltaTable.forPath(rows.sparkSession, self._settings.path(table.name)).alias("there")
+            # one file a commit, for there are many commits; literal bounds let Delta skip all other files
+            merge = target.merge(rows.coalesce(1).alias("new"), _same_row(table, extent))
+            if "revision" in table.schema.names:
+                merge = merge.whenMatchedUpdateAll("new.revision > there.revision")
+            merge.whenNotMatchedInsertAll().execute()
+
+        again_on_conflict(commit)
 
 
 def _same_row(table: Table, extent: Row) -> Column:

@@ -1,0 +1,230 @@
+"""Settled days put in order, away from ingestion: few files of a good size, each with a few cameras.
+
+While a day lasts, a table gets a file every few seconds, which Delta merges inside the write once there are fifty; its
+rows stand in the order of their arrival, every file with all cameras. When the day has been over for some hours,
+`optimize` rewrites it once: tables that have a camera in their key by camera (Delta's OPTIMIZE ZORDER BY, the curve of
+one column being its order), the others merely merged. The commits change no data: streaming readers see nothing.
+
+Safe beside writers: a rewrite and a MERGE that touch the same files are told apart by Delta, and the later one fails.
+Either side tries again: this one here, ingestion in `streaming.history_write`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+
+from pydantic import Field
+
+from sightline.settings import Section, TableSettings
+from streaming.tables import GOLD, TABLES, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CLUSTER = "camera"
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 2.0
+_MIB = 1024 * 1024
+_SLACK = 1
+"""Files more than needed that are left alone."""
+
+
+class MaintenanceSettings(Section):
+    """How tables are kept in order."""
+
+    section: ClassVar[str] = "maintenance"
+
+    enabled: bool = True
+    """Whether `sightline history` does it by itself."""
+    every_hours: Annotated[float, Field(gt=0)] = 6.0
+    """How often it looks for days to put in order; a day that is in order costs a look at the log."""
+    settle_hours: Annotated[float, Field(ge=0)] = 2.0
+    """How long after its end (midnight UTC) a day is left alone: records of it still come."""
+    file_mb: Annotated[int, Field(ge=1)] = 128
+    """Size that files are brought to."""
+    days_per_run: Annotated[int, Field(ge=1)] = 10
+    """Days of one table that one run puts in order, the newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of a table as its log tells; `lowest` and `highest` are cameras, None where it keeps no statistics."""
+
+    day: str
+    size: int
+    lowest: str | None = None
+    highest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Optimized:
+    """A day of a table that was put in order."""
+
+    table: str
+    day: str
+    files_before: int
+    files_after: int
+    bytes_after: int
+
+
+def optimize(
+    spark: SparkSession,
+    tables: TableSettings,
+    settings: MaintenanceSettings,
+    names: Iterable[str] = (*TABLES, *GOLD),
+    *,
+    now: datetime | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[Optimized]:
+    """Put the settled days of these tables in order, one commit a day and table; what is in order is left alone.
+
+    A table that is not there or cannot be written is logged and passed over; `stop` ends the run after the day at hand.
+    """
+    stop = stop or threading.Event()
+    session = _session(spark, settings)
+    last = _last_settled(settings, now or datetime.now(UTC))
+    for name in names:
+        table, path = (TABLES | GOLD)[name], tables.path(name)
+        try:
+            for day in due_days(data_files(session, path), _clustered(table), settings, last):
+                if stop.is_set():
+                    return
+                yield _optimize_day(session, table, path, day, stop)
+        except Exception as error:  # noqa: BLE001 - one table's trouble is not the others', and the next run tries again
+            log.warning("table was not put in order", extra={"table": name, "error": str(error)[:2000]})
+
+
+def keep_in_order(
+    spark: SparkSession, tables: TableSettings, settings: MaintenanceSettings, stop: threading.Event
+) -> None:
+    """Run `optimize` every so often until `stop` is set; the first time after a minute, when ingestion has started."""
+    pause = 60.0
+    while not stop.wait(pause):
+        for done in optimize(spark, tables, settings, stop=stop):
+            facts = {"table": done.table, "day": done.day, "files": done.files_after, "before": done.files_before}
+            log.info("day put in order", extra=facts)
+        pause = settings.every_hours * 3600
+
+
+def data_files(spark: SparkSession, path: str) -> list[DataFile]:
+    """The files of the table's current version, from its log; empty where there is no table."""
+    from delta.tables import DeltaTable
+    from pyspark.sql import DataFrame
+
+    if not DeltaTable.isDeltaTable(spark, path):
+        return []
+    spark.read.format("delta").load(path)  # brings the log's snapshot up to date
+    java: Any = spark
+    delta_log = java._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(java._jsparkSession, path)
+    files = DataFrame(delta_log.unsafeVolatileSnapshot().allFiles().toDF(), java)
+    added = files.selectExpr("partitionValues['day'] AS day", "size", "stats")
+    return [_data_file(row.day, row.size, row.stats) for row in added.toLocalIterator()]
+
+
+def due_days(files: Iterable[DataFile], clustered: bool, settings: MaintenanceSettings, last: date) -> list[str]:
+    """Days up to `last` that have more files than their bytes need, or files that each hold all cameras.
+
+    The newest come first, at most `days_per_run`.
+    """
+    by_day: dict[str, list[DataFile]] = {}
+    for file in files:
+        if file.day and date.fromisoformat(file.day) <= last:
+            by_day.setdefault(file.day, []).append(file)
+    due = [day for day, of_day in by_day.items() if _is_due(of_day, clustered, settings)]
+    return sorted(due, reverse=True)[: settings.days_per_run]
+
+
+def _is_due(files: list[DataFile], clustered: bool, settings: MaintenanceSettings) -> bool:
+    needed = math.ceil(sum(file.size for file in files) / (settings.file_mb * _MIB))
+    if len(files) > needed + _SLACK:
+        return True
+    if not clustered or len(files) == 1:
+        return False
+    lowest = min((file.lowest for file in files if file.lowest is not None), default=None)
+    highest = max((file.highest for file in files if file.highest is not None), default=None)
+    # each file with all cameras; where there is one camera only, there is nothing to tell apart
+    return lowest != highest and all((file.lowest, file.highest) == (lowest, highest) for file in files)
+
+
+def _data_file(day: str, size: int, stats: str | None) -> DataFile:
+    known = json.loads(stats) if stats else {}
+    return DataFile(day, size, known.get("minValues", {}).get(CLUSTER), known.get("maxValues", {}).get(CLUSTER))
+
+
+def _clustered(table: Table) -> bool:
+    return CLUSTER in table.key
+
+
+def _last_settled(settings: MaintenanceSettings, now: datetime) -> date:
+    return (now.astimezone(UTC) - timedelta(hours=settings.settle_hours)).date() - timedelta(days=1)
+
+
+def _optimize_day(session: SparkSession, table: Table, path: str, day: str, stop: threading.Event) -> Optimized:
+    from delta.tables import DeltaTable
+
+    def rewrite() -> Any:
+        one_day = DeltaTable.forPath(session, path).optimize().where(f"day = '{day}'")
+        return (one_day.executeZOrderBy(CLUSTER) if _clustered(table) else one_day.executeCompaction()).first()
+
+    metrics = again_on_conflict(rewrite, stop).metrics
+    added = metrics.filesAdded
+    return Optimized(table.name, day, metrics.numFilesRemoved, metrics.numFilesAdded, int(added.totalSize or 0))
+
+
+def again_on_conflict(commit: Callable[[], T], stop: threading.Event | None = None) -> T:
+    """What `commit` returns; it is tried again, five times at most, when another writer's commit came first.
+
+    `commit` looks at the table anew each time. Raises Delta's own exception after the last try, or once `stop` is set.
+    """
+    from delta import exceptions
+
+    # in Python these have no base of their own
+    conflicts = (
+        exceptions.ConcurrentAppendException,
+        exceptions.ConcurrentDeleteDeleteException,
+        exceptions.ConcurrentDeleteReadException,
+        exceptions.ConcurrentTransactionException,
+        exceptions.ConcurrentWriteException,
+        exceptions.DeltaConcurrentModificationException,
+        exceptions.MetadataChangedException,
+    )
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return commit()
+        except conflicts as error:
+            if attempt == _ATTEMPTS or (stop is not None and stop.is_set()):
+                raise
+            log.info("another commit came first, trying again", extra={"error": type(error).__name__})
+            (stop or threading.Event()).wait(_PAUSE_SECONDS * attempt)
+    raise AssertionError("unreachable")
+
+
+def _session(spark: SparkSession, settings: MaintenanceSettings) -> SparkSession:
+    """A session of its own in the same process: big batches want generated code, ingestion's small ones none."""
+    session = spark.newSession()
+    size = str(settings.file_mb * _MIB)
+    for key, value in {
+        "spark.sql.codegen.wholeStage": "true",
+        "spark.sql.codegen.factoryMode": "FALLBACK",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.databricks.delta.optimize.maxFileSize": size,
+        "spark.databricks.delta.optimize.minFileSize": size,
+        # one day's files at a time, so that ingestion keeps a task slot
+        "spark.databricks.delta.optimize.maxThreads": "1",
+        "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
+        # with it rows of one camera would be spread over files at random
+        "spark.databricks.io.skipping.mdc.addNoise": "false",
+    }.items():
+        session.conf.set(key, value)
+    return session
