@@ -6,6 +6,7 @@ latency instead of as a lower load.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
 from confluent_kafka import KafkaError, Message, Producer
+from kafka.partitioner.default import murmur2
 
 from benchmarks.pictures import Pictures
 from sightline import codec
@@ -43,9 +45,15 @@ class Sent:
     cpu_seconds: float
 
 
-def camera_names(count: int) -> list[str]:
-    """Names that fall evenly on two partitions, as a plant of many cameras would."""
-    return [f"bench-{number:02d}" for number in range(count)]
+def camera_names(count: int, partitions: int) -> list[str]:
+    """Names that Kafka spreads evenly, as it does with many cameras; four taken by chance may all share a partition."""
+    names: list[str] = []
+    numbers = itertools.count()
+    while len(names) < count:
+        name = f"bench-{next(numbers):03d}"
+        if (murmur2(name.encode()) & 0x7FFFFFFF) % partitions == len(names) % partitions:
+            names.append(name)
+    return names
 
 
 class Cameras:
@@ -96,7 +104,7 @@ def _send(load: Load, kafka: KafkaSettings, pictures: Pictures) -> Sent:
             refused += 1
 
     producer.list_topics(kafka.topics.frames, timeout=10)
-    names, latest = camera_names(load.cameras), 0.0
+    names, latest = camera_names(load.cameras, kafka.partitions), 0.0
     began, cpu = time.time(), time.process_time()
     for number in range(load.frames):
         due = began + number / load.rate if load.rate else time.time()

@@ -7,6 +7,7 @@ in a batch of its own.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,7 +76,12 @@ def _judge(plan: WorkerPlan) -> FrameJudge:
         return scorer
 
     shadow = Shadow(Challengers(folder, load), topics.shadow, plan.shadow_fraction) if plan.shadow_fraction else None
-    return FrameJudge(DetectorSet(folder, load), topics, plan.archive_ok_fraction, views, shadow)
+    judge = FrameJudge(DetectorSet(folder, load), topics, plan.archive_ok_fraction, views, shadow)
+    judge.refresh()
+    # PySpark collects garbage after every task: what stays loaded for good need not be looked through each time
+    gc.collect()
+    gc.freeze()
+    return judge
 
 
 class FrameJudge:
