@@ -128,6 +128,7 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             guard: Guard = request.app.state.services.guard
             request.state.principal = await run_in_threadpool(guard.admit, request, self.needed)
+            _require_single(request)
             return await handle(_bounded(request, self.max_bytes))
 
         return guarded
@@ -168,6 +169,17 @@ def too_many(wait: float, why: str) -> Problem:
         f"{why}; try again in {wait:.0f} s",
         headers={"Retry-After": f"{wait:.0f}"},
     )
+
+
+def _require_single(request: Request) -> None:
+    """Raises Problem 422 for a parameter that is given twice: no route takes several, and one would be passed over."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            f"query.{twice[0]} is given twice; give it once",
+        )
 
 
 def _bounded(request: Request, most: int) -> Request:

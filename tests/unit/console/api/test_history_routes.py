@@ -79,6 +79,7 @@ def test_pages_hold_every_row_once_even_while_rows_are_added(history, deploy) ->
         ({"until": "0001-01-01T00:00:00+14:00"}, 422),
         ({"score_min": "nan"}, 422),
         ({"verdict": "bad"}, 422),
+        ({"camera": ["cam-1", "cam-2"]}, 422),
         ({"cursor": "!!"}, 400),
         ({"cursor": "AAAA"}, 400),
     ],
