@@ -159,7 +159,8 @@ def main() -> None:
     found = measure(given.folder, given.frames, given.rounds)
     if given.json:
         given.json.write_text(json.dumps(found, indent=2))
-    show(found, Console())
+    out = Console()
+    show(found, out if out.is_terminal else Console(width=120))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def _between(column: str) -> str:
     return (
         f"{column} >= {since} AND {column} < {until} "
         "AND day >= coalesce(since::TIMESTAMPTZ::DATE, DATE '0001-01-01') "
-        "AND day <= coalesce(until::TIMESTAMPTZ::DATE, DATE '9999-12-31')"
+        "AND day <= coalesce((until::TIMESTAMPTZ - INTERVAL 1 MICROSECOND)::DATE, DATE '9999-12-31')"
     )
 
 
