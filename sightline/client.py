@@ -121,9 +121,7 @@ class Client:
                     elif field == "data" and event != "status":
                         yield decode(Alert, value.strip().encode())
         except httpx2.TransportError as error:
-            raise ApiError(
-                None, "unreachable", f"the stream of alerts was cut off: {error!r}; begin anew"
-            ) from error
+            raise ApiError(None, "unreachable", f"the stream of alerts was cut off: {error!r}; begin anew") from error
 
     def detectors(self, product: str | None = None) -> list[dict[str, Any]]:
         """Every registered version, of one product where it is given."""
