@@ -23,6 +23,8 @@ class PartName(StrEnum):
     LATENCY = "latency"
     BASELINES = "baselines"
     NAIVE = "naive"
+    SQL = "sql"
+    HISTORY = "history"
 
 
 @app.command(rich_help_panel="Infrastructure")
@@ -39,7 +41,7 @@ def bench(
     """Measure this machine: throughput against the bare runtime, latency under load, and simpler ways beside them.
 
     Starts a broker, the score query and the incident process of its own in run/bench; nothing else should run. All
-    parts take about half an hour. Exit code 1 when a frame was lost.
+    parts take about an hour, `history` writes 4 GB. Exit code 1 when a frame was lost.
 
     Examples:
 
@@ -51,7 +53,7 @@ def bench(
     """
     from rich.console import Console
 
-    from benchmarks import baselines, latency, pictures, pipeline, plots, runtime
+    from benchmarks import baselines, history, latency, pictures, pipeline, plots, runtime
     from benchmarks.line import PRODUCT, prepare_detector
     from benchmarks.measured import machine, show, write_json
     from sightline.errors import SettingsError
@@ -72,6 +74,8 @@ def bench(
         PartName.BASELINES: lambda: baselines.measure(
             folder, bundle, sent, console, rounds=rounds, processes=processes
         ),
+        PartName.SQL: lambda: _sql(folder, bundle),
+        PartName.HISTORY: lambda: history.as_part(history.measure(folder / "history", rounds=rounds)),
         PartName.NAIVE: lambda: latency.measure(folder, sent, console, seconds=seconds, module="benchmarks.naive"),
     }
     facts, measured = machine(), []
@@ -87,3 +91,12 @@ def bench(
     console.print(f"results and plots: {results}")
     if any(part.faults for part in measured):
         raise typer.Exit(1)
+
+
+def _sql(folder: Path, bundle: Path) -> Part:
+    from benchmarks import sql
+    from benchmarks.line import PRODUCT
+    from infra.spark import SparkSettings, build_session
+
+    spark = build_session("sightline-bench", SparkSettings.load(folder=folder / "spark"))
+    return sql.as_part(sql.measure(bundle, folder / "data" / PRODUCT, spark))

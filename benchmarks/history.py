@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.history_data import generate
 from benchmarks.history_line import Plan
+from benchmarks.measured import Part, Series
 from console.questions import QUESTIONS, sql_of
 from console.tables import open_history
 from sightline.settings import TableSettings
@@ -127,6 +128,21 @@ def _bytes_read() -> int:
     """What this process has read so far, 0 where the system does not tell."""
     told = Path("/proc/self/io")
     return int(told.read_text().split("rchar: ")[1].split()[0]) if told.exists() else 0
+
+
+def as_part(found: Mapping[str, Any]) -> Part:
+    """The measurement as a part of `sightline bench`."""
+    part = Part(f"history of {found['inspections']:,} inspections, {found['files']} files", dict(found))
+    for name, one in found["questions"].items():
+        for extent, words in (("all", f"all {found['days']} days"), ("one_day", "one day")):
+            asked = one[extent]
+            part.add(
+                f"{name}, {words}, {asked['files_read']} files",
+                Series(tuple(asked["warm_s"])),
+                "s",
+                most=TARGET_SECONDS,
+            )
+    return part
 
 
 def show(found: Mapping[str, Any], out: Console) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measured import Part, Series
 from streaming.picture_folder import read_folder
 from streaming.picture_judge import JudgePlan, plan_for
 from streaming.score_images import by_python, path_frame
@@ -137,6 +138,16 @@ def _series(values: Sequence[float]) -> dict[str, Any]:
     """`spread` is half of what lies between the lowest and the highest round, as a share of the median."""
     middle = statistics.median(values)
     return {"rounds": list(values), "median": middle, "spread": (max(values) - min(values)) / 2 / middle}
+
+
+def as_part(found: dict[str, Any]) -> Part:
+    """The measurement as a part of `sightline bench`."""
+    part = Part(f"batch scoring of {found['pictures']} pictures, {found['slots']} cores", dict(found))
+    for backend, sides in found["backends"].items():
+        for name in (PYTHON, SPARK):
+            part.add(f"{backend}, {name}", Series(tuple(sides[name]["rounds"])), "frames/s")
+        part.add(f"{backend}, Spark over loop", Series(tuple(sides["spark over loop"]["rounds"])), "×")
+    return part
 
 
 def show(found: dict[str, Any]) -> None:

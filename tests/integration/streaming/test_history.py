@@ -44,6 +44,7 @@ from streaming import history
 from streaming.dead_letters import letter_id
 from streaming.history import HistorySettings
 from streaming.history_write import TableWriter
+from streaming.maintenance import MaintenanceSettings, optimize
 from streaming.tables import TABLES, create_table
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -224,6 +225,27 @@ def test_a_table_that_several_create_at_once_is_created_once(spark: SparkSession
             creations = [pool.submit(create_table, spark, TABLES["dead_letters"], tables) for _ in range(4)]
             paths = {creation.result() for creation in creations}
         assert [entry["version"] for entry in DeltaTable(paths.pop()).history()] == [0]
+
+
+def test_days_put_in_order_while_rows_of_them_arrive_lose_and_repeat_none(plant: Plant) -> None:
+    done, ordered = threading.Event(), []
+    later = NOON + timedelta(days=3)
+
+    def put_in_order() -> None:
+        while not done.wait(0.3):
+            ordered.extend(optimize(plant.spark, plant.tables, MaintenanceSettings(), ["inspections"], now=later))
+
+    thread = threading.Thread(target=put_in_order)
+    for turn in range(4):
+        # each turn repeats half of the last one
+        plant.inspect(*(inspection(number) for number in range(4 * turn, 4 * turn + 8)))
+        plant.catch_up("inspections")
+        if turn == 1:
+            thread.start()
+    done.set()
+    thread.join()
+    assert plant.sequences() == list(range(20))
+    assert ordered and all(day.files_after < day.files_before for day in ordered)
 
 
 def test_duplicates_in_a_topic_make_one_row_by_the_first_verdict(plant: Plant) -> None:

@@ -34,7 +34,7 @@ def sightline(*arguments: str, **environment: str) -> subprocess.CompletedProces
 
 
 def test_every_room_has_its_commands_under_one_name() -> None:
-    assert {entry.name for entry in ROOMS} == {"console", "infra", "models", "producers", "streaming"}
+    assert {entry.name for entry in ROOMS} == {"benchmarks", "console", "infra", "models", "producers", "streaming"}
     done = sightline("--help")
     assert done.returncode == 0
     for name in ("alerts", "query", "tables", "verify", "report"):
