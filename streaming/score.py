@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SESSION = {
+    # a batch of a few frames is over before generated code is compiled
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+
 RECORD_COLUMNS = ("key", "value", "headers", "topic", "partition", "offset", "timestamp")
 
 
@@ -85,7 +91,8 @@ def main() -> None:
         challengers.follow()
     # One thread a worker: more only fight for the cores that the other workers have.
     os.environ.update(OMP_NUM_THREADS=str(settings.threads), OPENBLAS_NUM_THREADS="1")
-    spark = build_session("sightline-score", SparkSettings.load())
+    session = SparkSettings.load()
+    spark = build_session("sightline-score", session.model_copy(update={"conf": SESSION | session.conf}))
     try:
         warm_up(spark, kafka, settings)
         keep_running({"score": lambda: start(spark, kafka, settings)}, stop)
