@@ -51,6 +51,8 @@ def bench(
 
     `sightline bench latency --seconds 3600`
     """
+    import signal
+
     from rich.console import Console
 
     from benchmarks import baselines, history, latency, pictures, pipeline, plots, runtime
@@ -61,6 +63,8 @@ def bench(
 
     if frames not in pictures.SIZES:
         raise SettingsError(f"--frames is {frames!r}, expected one of {', '.join(pictures.SIZES)}")
+    # ended by `timeout` or a service manager, it stops what it started, as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console, folder = Console(), (run_folder() / "bench").absolute()
     results = output or folder / "results"
     size = pictures.SIZES[frames]

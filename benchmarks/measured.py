@@ -34,7 +34,8 @@ class Series:
         return (max(self.values) - min(self.values)) / 2 / self.median if self.median else 0.0
 
     def __str__(self) -> str:
-        return f"{self.median:,.1f} ± {self.spread:.0%}" if len(self.values) > 1 else f"{self.median:,.1f}"
+        middle = f"{self.median:,.{1 if abs(self.median) >= 10 else 2}f}"
+        return f"{middle} ± {self.spread:.0%}" if len(self.values) > 1 else middle
 
 
 def ratio(above: Series, below: Series) -> Series:
