@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -130,12 +131,15 @@ def table_properties(table: Table) -> dict[str, str]:
     return PROPERTIES | {"delta.dataSkippingStatsColumns": ",".join(measured)}
 
 
+_CREATING = threading.Lock()
+
+
 def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> str:
     """Create the table if it is not there, empty and ready for readers; returns its path.
 
-    Any number of queries and processes may do so at once: the one that comes second finds the table.
+    Any number of queries of this process may do so at once; of several processes, each but the first has to try again,
+    as Delta's exceptions say.
     """
-    from delta.exceptions import MetadataChangedException, ProtocolChangedException
     from delta.tables import DeltaTable
 
     path = settings.path(table.name)
@@ -148,9 +152,8 @@ def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> 
     )
     for key, value in table_properties(table).items():
         builder = builder.property(key, value)
-    try:
-        builder.execute()
-    except (MetadataChangedException, ProtocolChangedException):
+    # Delta answers the second of two creations at once with one of several exceptions, by how far the first has come
+    with _CREATING:
         builder.execute()
     return path
 
