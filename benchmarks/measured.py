@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -94,9 +94,8 @@ def machine() -> dict[str, Any]:
 def write_json(file: Path, facts: Mapping[str, Any], parts: Sequence[Part]) -> None:
     """Everything measured so far; written after each part, so that a run that is stopped keeps what it has."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": facts, "parts": {part.name: asdict(part) | {"rows": None} for part in parts}}
-    for part in content["parts"].values():
-        part.pop("rows")
+    told = {part.name: {"name": part.name, "facts": part.facts, "faults": part.faults} for part in parts}
+    content = {"machine": facts, "parts": told}
     file.write_text(json.dumps(content, indent=2, default=str) + "\n")
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
+from producers.jpeg import encode
 from sightline.errors import SourceError
 
 QUALITY = 90
@@ -36,18 +35,14 @@ def simulated(product: str, width: int, height: int, count: int = 120, seed: int
 
     line = LineSimulator(product, seed=seed, width=width, height=height, mean_run=4)
     frames = [line.render(index) for index in range(count)]
-    return Pictures(tuple(_jpeg(f.image) for f in frames), tuple(f.label for f in frames), width, height)
+    return Pictures(tuple(encode(f.image, QUALITY) for f in frames), tuple(f.label for f in frames), width, height)
 
 
 def from_folder(folder: Path, width: int, height: int, count: int = 120) -> Pictures:
     """Pictures of a folder, scaled to one size as a camera would give them. Raises SourceError without any."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)[:count]
     images = [cv2.imread(str(path)) for path in files]
-    jpegs = [_jpeg(cv2.resize(image, (width, height))) for image in images if image is not None]
+    jpegs = [encode(cv2.resize(image, (width, height)), QUALITY) for image in images if image is not None]
     if not jpegs:
         raise SourceError(f"{folder} has no readable pictures ({', '.join(sorted(_SUFFIXES))}); name another folder")
     return Pictures(tuple(jpegs), ("good",) * len(jpegs), width, height)
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()

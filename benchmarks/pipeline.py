@@ -25,12 +25,12 @@ SETTLE_SECONDS = 60.0
 
 def measure(
     folder: Path, bundle: Path, pictures: Pictures, console: Console, *, rounds: int = 5, seconds: float = 15.0,
-    processes: int = 2, environment: dict[str, str] | None = None,
+    processes: int = 2,
 ) -> Part:  # fmt: skip
     """Rounds of `seconds` for each side."""
     part = Part(f"pipeline, {pictures.width} × {pictures.height} ({pictures.mean_kb:.0f} kB a frame)")
     bare, piped, shares = [], [], []
-    with BareRuntime(bundle, pictures, processes) as runtime, LineUnderTest(folder, environment) as line:
+    with BareRuntime(bundle, pictures, processes) as runtime, LineUnderTest(folder) as line:
         expected = runtime.rate(3)
         cameras, watch = Cameras(line.kafka, pictures), Watch(line.kafka)
         sequence = 0
@@ -66,7 +66,7 @@ def measure(
 
 
 def slope(seen: Seen) -> float:
-    """Verdicts/s between the tenth and the last tenth of them, by their arrival."""
+    """Verdicts/s between the first tenth and the last twentieth of them, by their arrival."""
     times = np.sort(np.fromiter(seen.verdicts.values(), float))
     first, last = len(times) // 10, len(times) - 1 - len(times) // 20
     return float((last - first) / (times[last] - times[first]))

@@ -50,6 +50,13 @@ class SparkSettings(Section):
     """Further Spark keys, which win over all that is set here."""
 
 
+SMALL_BATCHES = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+"""Spark keys of jobs whose batches are small and many: making code for each took longer than running it."""
+
+
 def build_session(app: str, settings: SparkSettings | None = None) -> SparkSession:
     """A session named `app`, or the running one of this process.
 

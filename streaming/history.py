@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from infra.spark import SparkSettings, build_session
+from infra.spark import SMALL_BATCHES, SparkSettings, build_session
 from sightline import logs
 from sightline.errors import TableError
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
@@ -36,10 +36,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 5
 
 SESSION = {
-    # Batches are small and their plans wide: generating code for each cost more than running it (a third of a batch's
-    # processor time here, and most of the first batch's).
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    **SMALL_BATCHES,
     # Spark's default, INT96, takes 12 bytes and has no minimum and maximum that a reader could skip rows by
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }

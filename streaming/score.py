@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.spark import SparkSettings, build_session
+from infra.spark import SMALL_BATCHES, SparkSettings, build_session
 from models.registry import CHALLENGER
 from models.runtime.scorer import Backend, Precision
 from models.runtime.view import View, open_view
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming import StreamingQuery
 
 log = logging.getLogger(__name__)
-
-SESSION = {
-    # a batch of a few frames is over before generated code is compiled
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
 
 RECORD_COLUMNS = ("key", "value", "headers", "topic", "partition", "offset", "timestamp")
 
@@ -92,7 +86,7 @@ def main() -> None:
     # One thread a worker: more only fight for the cores that the other workers have.
     os.environ.update(OMP_NUM_THREADS=str(settings.threads), OPENBLAS_NUM_THREADS="1")
     session = SparkSettings.load()
-    spark = build_session("sightline-score", session.model_copy(update={"conf": SESSION | session.conf}))
+    spark = build_session("sightline-score", session.model_copy(update={"conf": SMALL_BATCHES | session.conf}))
     try:
         warm_up(spark, kafka, settings)
         keep_running({"score": lambda: start(spark, kafka, settings)}, stop)

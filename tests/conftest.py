@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +40,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no sample data at {folder}; point SIGHTLINE_TEST_DATA at a folder that has castings/, cookies/ …")
     return folder
+
+
+@pytest.fixture
+def damage_rows() -> Callable[[Path], None]:
+    """Overwrites the rows of a Parquet file and leaves its footer, from which a reader has columns and statistics."""
+
+    def damage(file: Path) -> None:
+        content = file.read_bytes()
+        footer = int.from_bytes(content[-8:-4], "little") + 8
+        file.write_bytes(content[:4] + bytes(len(content) - footer - 4) + content[-footer:])
+
+    return damage
