@@ -23,7 +23,7 @@ class FrameRange:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Frames that never reached the broker, as its producer told; `kind` is `dropped` or `in-doubt`."""
+    """Frames that were not judged, as was reported; `kind` is `dropped`, `in-doubt` or `shed`."""
 
     kind: str
     reason: str

@@ -32,6 +32,9 @@ FROM_FRAMES = "stage <> 'history'"
 
 _UNEXPLAINED = "fates = 0 AND doubted = 0"
 
+_WEAKER: Mapping[str, str] = {"dropped": "", "shed": " AND dropped = 0", "in-doubt": " AND dropped + shed = 0"}
+"""A frame is counted once, as what is known of it for the most certain."""
+
 _SEEN = """
 CREATE OR REPLACE TEMP TABLE seen AS
 SELECT camera, sequence, count(*) AS copies, min(captured_at) <> max(captured_at) AS differ
@@ -60,7 +63,7 @@ SELECT fate, camera, min(sequence)::HUGEINT AS first, max(sequence)::HUGEINT AS 
 FROM numbered GROUP BY fate, camera, island
 UNION ALL
 SELECT kind || '/' || coalesce(reason, 'unknown'), camera, first_sequence::HUGEINT, last_sequence::HUGEINT
-FROM camera_events WHERE kind IN ('dropped', 'in-doubt') AND first_sequence <= last_sequence
+FROM camera_events WHERE kind IN ('dropped', 'in-doubt', 'shed') AND first_sequence <= last_sequence
 """
 
 _EXPECTED = """
@@ -133,22 +136,22 @@ def _cut_segments(connection: DuckDBPyConnection, losses: Sequence[str], expecte
         SELECT camera, place AS first, lead(place) OVER (PARTITION BY camera ORDER BY place) - 1 AS last, {levels}
         FROM steps WINDOW upto AS (PARTITION BY camera ORDER BY place ROWS UNBOUNDED PRECEDING)
     ), weighed AS (
-        SELECT *, {_sum_of(losses, "dropped/")} AS dropped, {_sum_of(losses, "in-doubt/")} AS doubted FROM levels
+        SELECT *, {_sum_of(losses, "dropped/")} AS dropped, {_sum_of(losses, "shed/")} AS shed,
+               {_sum_of(losses, "in-doubt/", "shed/")} AS doubted FROM levels
     )
     SELECT *, last - first + 1 AS frames, inspected + dead + dropped AS fates FROM weighed WHERE expected > 0
     """)
 
 
-def _sum_of(losses: Sequence[str], kind: str) -> str:
-    return " + ".join(["0", *(f"lost_{at}" for at, fate in enumerate(losses) if fate.startswith(kind))])
+def _sum_of(losses: Sequence[str], *kinds: str) -> str:
+    return " + ".join(["0", *(f"lost_{at}" for at, fate in enumerate(losses) if fate.startswith(kinds))])
 
 
 def _balances(connection: DuckDBPyConnection, losses: Sequence[str]) -> list[tuple[Any, ...]]:
     """One row a camera: the plain figures, then one for each of `losses`."""
     lost = "".join(
-        # what turned up was not lost, and what was dropped for certain is no longer in doubt
-        f", sum(frames) FILTER (lost_{at} > 0 AND inspected + dead = 0"
-        f"{' AND dropped = 0' if fate.startswith('in-doubt/') else ''})"
+        # what was judged after all was not lost
+        f", sum(frames) FILTER (lost_{at} > 0 AND inspected + dead = 0{_WEAKER[fate.split('/')[0]]})"
         for at, fate in enumerate(losses)
     )
     return rows(

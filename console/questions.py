@@ -226,7 +226,7 @@ QUESTIONS: tuple[Question, ...] = (
         FROM operator_actions WHERE alert_id IN (SELECT alert_id FROM incident)
         UNION ALL
         SELECT "at", kind, event_id, reason, NULL FROM camera_events
-        WHERE camera = only_camera AND kind IN ('dropped', 'in-doubt') AND {_between('"at"')}
+        WHERE camera = only_camera AND kind IN ('dropped', 'in-doubt', 'shed') AND {_between('"at"')}
           AND only_sequence::BIGINT BETWEEN first_sequence AND last_sequence
         UNION ALL
         SELECT ingested_at, 'dead letter: ' || reason, dead_letter_id, message, stage FROM dead_letters
@@ -272,7 +272,7 @@ QUESTIONS: tuple[Question, ...] = (
         FROM (
             SELECT kind AS what, coalesce(reason, 'unknown') AS reason, camera,
                    last_sequence - first_sequence + 1 AS frames, "at"
-            FROM camera_events WHERE kind IN ('dropped', 'in-doubt') AND {_between('"at"')}
+            FROM camera_events WHERE kind IN ('dropped', 'in-doubt', 'shed') AND {_between('"at"')}
             UNION ALL
             SELECT 'dead letter', reason, coalesce(camera, '(unknown)'), 1, ingested_at
             FROM dead_letters WHERE {_between("ingested_at")}

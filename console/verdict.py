@@ -114,9 +114,9 @@ def _show_losses(accounts: Accounts, out: Terminal) -> None:
             f"{lost.frames:,} {'in doubt, ' if lost.kind == 'in-doubt' else ''}{lost.reason}" for lost in camera.lost
         ]
         if camera.turned_up:
-            reasons.append(f"{camera.turned_up:,} that had been in doubt turned up")
+            reasons.append(f"{camera.turned_up:,} that had been in doubt or left out were judged after all")
         if reasons:
-            out.print(f"{camera.camera}: lost before the broker: {'; '.join(reasons)}", style="dim")
+            out.print(f"{camera.camera}: not judged: {'; '.join(reasons)}", style="dim")
 
 
 def _show_unplaced(accounts: Accounts, out: Terminal) -> None:

@@ -114,7 +114,7 @@ VIEWS: tuple[View, ...] = (
         FROM (
             SELECT day, camera, kind, coalesce(reason, 'unknown') AS reason,
                    last_sequence - first_sequence + 1 AS frames
-            FROM camera_events WHERE kind IN ('dropped', 'in-doubt')
+            FROM camera_events WHERE kind IN ('dropped', 'in-doubt', 'shed')
             UNION ALL
             SELECT day, coalesce(camera, '(unknown)'), 'dead letter', reason, 1 FROM dead_letters
         )

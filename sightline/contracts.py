@@ -39,13 +39,14 @@ class Reason(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why a captured frame never reached the broker."""
+    """Why a captured frame was not judged: all but `overload` never reached the broker."""
 
     QUEUE_FULL = "queue-full"
     NOT_DELIVERED = "not-delivered"
     OVERSIZE = "oversize"
     UNREADABLE = "unreadable"
     PRODUCER_CRASH = "producer-crash"
+    OVERLOAD = "overload"
 
 
 class AlertState(StrEnum):
@@ -67,13 +68,14 @@ class ActionKind(StrEnum):
 
 
 class CameraEventKind(StrEnum):
-    """What a producer reports about one camera."""
+    """What is reported about one camera: `shed` by the score query, the others by its producer."""
 
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
     HEARTBEAT = "heartbeat"
     DROPPED = "dropped"
     IN_DOUBT = "in-doubt"
+    SHED = "shed"
     STOPPED = "stopped"
 
 
@@ -271,10 +273,11 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraEvent:
-    """A producer's report: health, and the frames that it dropped or cannot vouch for.
+    """A report about one camera: health, and the frames that were dropped, left out, or cannot be vouched for.
 
-    `first_sequence`…`last_sequence` is the closed range that `dropped` and `in-doubt` speak of. An `in-doubt` frame was
-    handed to the broker by a producer that died before the answer: it counts as dropped unless it turns up.
+    `first_sequence`…`last_sequence` is the closed range that `dropped`, `in-doubt` and `shed` speak of. An `in-doubt`
+    frame was handed to the broker by a producer that died before the answer, a `shed` one was left out by a score query
+    that had too many: both count as dropped unless they are judged after all.
     `next_sequence` is the number of frames that the camera has captured so far.
     """
 

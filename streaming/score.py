@@ -23,6 +23,7 @@ from sightline.errors import SettingsError
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, RegistrySettings, Section, run_folder
 from streaming.champions import Mirror
 from streaming.records import OUTGOING_DDL
+from streaming.shedding import Policy
 from streaming.supervise import keep_running, stop_event
 from streaming.worker import WorkerPlan, score_with
 
@@ -59,6 +60,11 @@ class ScoreSettings(Section):
     batch_frames: Annotated[int, Field(ge=1, le=256)] = 4
     """Frames that are decoded and scored together, and leave together: a CPU gains nothing from more; a GPU does."""
     max_frames_per_trigger: Annotated[int, Field(ge=1)] = 512
+    shed: Policy = "off"
+    """Under overload: `off` judges every frame, however late; `thin` judges one in 2, 4, 8… of each camera, the fewer
+    the later they are; `newest` none that is later than the bound. What is left out is counted, never silent."""
+    max_lag_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
+    """How long a frame may have lain at the broker before `shed` takes effect."""
     archive_ok_fraction: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Share of good frames that is kept; every defect and review is."""
     shadow_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -134,6 +140,8 @@ def plan(kafka: KafkaSettings, settings: ScoreSettings) -> WorkerPlan:
         archive_ok_fraction=settings.archive_ok_fraction,
         shadow_fraction=settings.shadow_fraction,
         views=views(settings),
+        shed=settings.shed,
+        max_lag_seconds=settings.max_lag_seconds,
     )
 
 

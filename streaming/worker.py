@@ -1,8 +1,8 @@
 """What runs inside each Spark Python worker: Kafka records in, Kafka records out, one Arrow batch at a time.
 
 Delivery: every input record gives exactly one inspection or one dead letter, and an archive record where the policy
-keeps the frame; the same input gives the same ids. Order within a Kafka partition is kept. What challengers say follows
-in a batch of its own.
+keeps the frame, or lies in a range of a camera event where `[score] shed` leaves it out; the same input gives the same
+ids. Order within a Kafka partition is kept. What challengers say follows in a batch of its own.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from streaming.detectors import DetectorSet, Loaded
 from streaming.finding import find
 from streaming.records import Opened, Outgoing, Record, read_records, to_arrow
 from streaming.shadow import Challengers, Shadow
+from streaming.shedding import Policy, Shedder
 
 STAGE = "score"
 LONGEST_MESSAGE = 1000
@@ -49,6 +50,8 @@ class WorkerPlan:
     archive_ok_fraction: float
     shadow_fraction: float
     views: tuple[tuple[str, View], ...]
+    shed: Policy
+    max_lag_seconds: float
 
 
 def score_with(plan: WorkerPlan) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -57,11 +60,15 @@ def score_with(plan: WorkerPlan) -> Callable[[Iterator[pa.RecordBatch]], Iterato
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         judge = _judge(plan)
         judge.refresh()
+        shedder = Shedder(plan.shed, plan.max_lag_seconds, Topics(plan.topic_prefix).camera_events)
         for batch in batches:
             for start in range(0, batch.num_rows, plan.batch_frames):
-                yield to_arrow(judge.judge(read_records(batch.slice(start, plan.batch_frames))))
+                records = read_records(batch.slice(start, plan.batch_frames))
+                yield to_arrow(judge.judge(shedder.choose(records, datetime.now(UTC))))
                 if shadows := judge.shadows():
                     yield to_arrow(shadows)
+        if left_out := shedder.report(datetime.now(UTC)):
+            yield to_arrow(left_out)
 
     return run
 

@@ -137,6 +137,28 @@ def test_a_frame_in_doubt_counts_as_dropped_unless_it_turns_up(line) -> None:
     assert two.lost[0].kind == "in-doubt"
 
 
+def test_a_frame_that_was_left_out_counts_once_and_not_if_a_replay_judged_it(line) -> None:
+    shed = {"kind": CameraEventKind.SHED, "reason": DropReason.OVERLOAD}
+    line.write(
+        samples.camera_event("cam-2", next_sequence=14, first=8, last=13, **shed),
+        # a replay left out some of the same, and its producer was in doubt about others
+        samples.camera_event("cam-2", next_sequence=13, first=10, last=12, **shed),
+        samples.camera_event(
+            "cam-2",
+            next_sequence=14,
+            first=12,
+            last=13,
+            kind=CameraEventKind.IN_DOUBT,
+            reason=DropReason.PRODUCER_CRASH,
+        ),
+    )
+    accounts = prove(line)
+    assert accounts.clean
+    two = camera(accounts, "cam-2")
+    assert (two.captured, two.inspected, two.dropped, two.turned_up) == (14, 10, 4, 2)
+    assert [(lost.kind, lost.reason, lost.frames) for lost in two.lost] == [("shed", "overload", 4)]
+
+
 def test_a_dead_letter_without_identity_explains_no_frame(line) -> None:
     line.write(
         samples.camera_event("cam-2", CameraEventKind.STOPPED, next_sequence=11),
