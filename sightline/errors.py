@@ -14,6 +14,7 @@ A message says what was wrong, with which value, and what to do about it::
      ├─ TableError           a Delta table is missing or cannot be read
      ├─ QueryError           SQL that cannot be run, or that would do more than read
      ├─ AccessError          a user, key or password is unknown, taken or not allowed
+     ├─ DeliveryError        a receiver of alerts did not take one, with `final` and `wait`
      └─ ApiError             the API of another process refused, with `status` and `slug`
 
 The command line prints the message and leaves with `exit_code`; it never shows a traceback for these.
@@ -79,6 +80,18 @@ class QueryError(SightlineError):
 
 class AccessError(SightlineError):
     """A user, key or password is unknown, taken or not allowed."""
+
+
+class DeliveryError(SightlineError):
+    """A receiver of alerts did not take what was sent.
+
+    `final` is whether sending the same again is in vain; `wait` is how many seconds the receiver asked for, if it did.
+    """
+
+    def __init__(self, message: str, *, final: bool = False, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.final = final
+        self.wait = wait
 
 
 class ApiError(SightlineError):
