@@ -103,6 +103,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _of_fault)
 
 
+def answer(request: Request, error: Exception) -> JSONResponse:
+    """Any error as the response that it gets under /v1."""
+    if isinstance(error, HTTPException):
+        return _of_http(request, error)
+    if isinstance(error, RequestValidationError):
+        return _of_validation(request, error)
+    if isinstance(error, SightlineError):
+        return _of_sightline(request, error)
+    return _of_fault(request, error)
+
+
 def response(
     request: Request,
     status: int,

@@ -1,4 +1,4 @@
-"""The API process."""
+"""The process that serves API and pages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 from console.api.app import create_app
 from console.api.services import wire
 from console.api.settings import ApiSettings, OidcSettings
+from console.web.site import ROUTERS
 from sightline import logs
 from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 
@@ -24,12 +25,12 @@ def serve(settings: ApiSettings) -> None:
         tables=TableSettings.load(),
         registry=RegistrySettings.load(),
     )
-    app = create_app(services)
+    app = create_app(services, ROUTERS)
     if services.setup:
         # to the terminal and nowhere else: the log may be kept by others
         typer.echo(
-            "there is no user yet: `sightline users create-admin NAME`, or POST /v1/setup with this token, which works "
-            f"once and until this process ends: {services.setup.text}"
+            f"there is no user yet: `sightline users create-admin NAME`, or open {_address(settings)}/setup with this "
+            f"token, which works once and until this process ends: {services.setup.text}"
         )
     uvicorn.run(
         app,
@@ -44,3 +45,7 @@ def serve(settings: ApiSettings) -> None:
         access_log=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _address(settings: ApiSettings) -> str:
+    return f"http{'s' if settings.tls_certificate else ''}://{settings.host}:{settings.port}"
