@@ -2,8 +2,8 @@
 
 Formulas are those of D. C. Montgomery, *Introduction to Statistical Quality Control*, 7th edition: chapter 6 for X̄ and
 S, section 7.3 for fractions with samples of unequal size. The rules are those of the *Western Electric Statistical
-Quality Control Handbook* (1956), and of L. S. Nelson, "The Shewhart Control Chart: Tests for Special Causes", Journal of
-Quality Technology 16 (1984), 237-239. Own code, because no package fits: controlcharts had its last release in 2023,
+Quality Control Handbook* (1956), and of L. S. Nelson, "The Shewhart Control Chart: Tests for Special Causes", Journal
+of Quality Technology 16 (1984), 237-239. Own code, because no package fits: controlcharts had its last release in 2023,
 controlchartspy draws with matplotlib, capstat-core is an alpha of some months.
 """
 
@@ -137,7 +137,7 @@ def _of_last(z: Floats, wanted: int, window: int, distance: float) -> Flags:
 
 
 def _run(holds: Flags, length: int) -> Flags:
-    return _sums(holds, length) == length
+    return np.asarray(_sums(holds, length) == length)
 
 
 def _one_side(z: Floats, length: int) -> Flags:
