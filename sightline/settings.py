@@ -3,6 +3,8 @@
 The `[kafka]` table of the file and `SIGHTLINE_KAFKA_*` in the environment fill `KafkaSettings`, and so on: the section
 name is on each class. The file is `$SIGHTLINE_CONFIG` if set, else `sightline.toml` in the working folder; below it
 lies `run/sightline.toml`, which an embedded deployment writes so that every command finds its ports.
+
+A secret may lie in a file of its own: `KEY_file`, or `SIGHTLINE_SECTION_KEY_FILE`, names it in place of KEY.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic_settings
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -22,7 +24,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from sightline import client_keys
 from sightline.errors import SettingsError
+from sightline.secret_files import SecretFileVariables, may_hold_secret, with_secrets_read
 
 MAX_MESSAGE_BYTES = 10 * 1024 * 1024
 """The largest Kafka record, the same at producer, broker, topic and consumer."""
@@ -65,7 +69,13 @@ class Section(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         files = config_files() or [Path("sightline.toml")]
-        return init_settings, env_settings, *(_table_source(settings_cls, path) for path in files)
+        tables = (_table_source(settings_cls, path) for path in files)
+        return init_settings, env_settings, SecretFileVariables(settings_cls), *tables
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, given: Any) -> Any:
+        return with_secrets_read(given, cls.model_fields, f"[{cls.section}] ") if isinstance(given, dict) else given
 
     @classmethod
     def load(cls, **given: Any) -> Self:
@@ -89,23 +99,59 @@ class Section(BaseSettings):
     @classmethod
     def _explain(cls, fault: ErrorDetails) -> str:
         key = ".".join(map(str, fault["loc"]))
-        value = "***" if SecretStr in _types_of(cls, key.split(".")[0]) else repr(fault["input"])
+        known = cls.model_fields.get(key.split(".")[0])
+        # a key that nobody knows may be a secret's, misspelt
+        shown = known is not None and not may_hold_secret(known.annotation)
+        value = repr(fault["input"]) if shown else "***"
         variable = f"SIGHTLINE_{cls.section}_{key}".upper()
         return f"[{cls.section}] {key} = {value}: {fault['msg']} (in the environment: {variable})"
 
 
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+KafkaRole = Literal["camera", "scorer", "incidents", "historian", "operator", "engineer", "admin"]
+"""What a process is to Kafka; `sightline.kafka_roles` says what each may do."""
+
+
+class KafkaCredentials(BaseModel):
+    """Who connects: a user with a password, or a client certificate with its key, both in PEM form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    client_key_password: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, given: Any) -> Any:
+        return with_secrets_read(given, cls.model_fields, "[kafka.roles.*] ") if isinstance(given, dict) else given
+
+
 class KafkaSettings(Section):
-    """How to reach Kafka; renders the keys of each client."""
+    """How to reach Kafka; renders the keys of each client.
+
+    `for_role` gives what a process connects with: the user or certificate named here, or the one of its role.
+    """
 
     section: ClassVar[str] = "kafka"
 
     bootstrap: str = "127.0.0.1:9092"
     topic_prefix: str = ""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: str | None = None
+    sasl_mechanism: Mechanism | None = None
+    """With a SASL protocol, by default SCRAM-SHA-512."""
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     ca_file: Path | None = None
+    """Certificates, in PEM form, of those who may sign the brokers'; by default the ones that the system trusts."""
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    client_key_password: SecretStr | None = None
+    roles: dict[KafkaRole, KafkaCredentials] = Field(default_factory=dict)
+    """Credentials by role, for a machine with several processes, each with rights of its own."""
+    role: KafkaRole | None = None
     partitions: Annotated[int, Field(ge=1, le=1000)] = 2
     """Partitions of `frames` and `inspections`: as many as the score query has task slots."""
     replication: Annotated[int, Field(ge=1, le=9)] = 1
@@ -114,48 +160,47 @@ class KafkaSettings(Section):
     def topics(self) -> Topics:
         return Topics(self.topic_prefix)
 
+    @property
+    def encrypted(self) -> bool:
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def mechanism(self) -> Mechanism | None:
+        """The SASL mechanism in force; None without SASL."""
+        return (self.sasl_mechanism or "SCRAM-SHA-512") if self.security_protocol.startswith("SASL") else None
+
+    @property
+    def user(self) -> str | None:
+        """Who connects, as far as it is known without reading a certificate."""
+        return self.sasl_username or (f"of {self.client_certificate}" if self.client_certificate else None)
+
+    def for_role(self, role: KafkaRole) -> KafkaSettings:
+        """The same with the credentials of `role`, where there are any and no user is named for all.
+
+        Raises SettingsError where the broker wants a user and none is known.
+        """
+        own = None if self.user else self.roles.get(role)
+        given = {key: getattr(own, key) for key in own.model_fields_set} if own else {}
+        chosen = self.model_copy(update={"role": role, "roles": {}} | given)
+        _require_consistent(chosen)
+        return chosen
+
     def librdkafka(self, **more: Any) -> dict[str, Any]:
         """Keys of confluent-kafka, for clients of any kind."""
-        keys: dict[str, Any] = {
-            "bootstrap.servers": self.bootstrap,
-            "security.protocol": self.security_protocol,
-            "sasl.mechanism": self.sasl_mechanism,
-            "sasl.username": self.sasl_username,
-            "sasl.password": self.sasl_password and self.sasl_password.get_secret_value(),
-            "ssl.ca.location": self.ca_file and str(self.ca_file),
-            # librdkafka 2.16 would replace its broker handles once all brokers were away, and wait for an answer on an
-            # old one: consumers and transactions hung for good, whatever their timeouts
-            "metadata.recovery.strategy": "none",
-        }
-        return {key: value for key, value in keys.items() if value is not None} | more
+        return client_keys.librdkafka(self) | more
 
     def kafka_python(self, **more: Any) -> dict[str, Any]:
         """Keyword arguments of kafka-python's clients."""
-        keys: dict[str, Any] = {
-            "bootstrap_servers": self.bootstrap.split(","),
-            "security_protocol": self.security_protocol,
-            "sasl_mechanism": self.sasl_mechanism,
-            "sasl_plain_username": self.sasl_username,
-            "sasl_plain_password": self.sasl_password and self.sasl_password.get_secret_value(),
-            "ssl_cafile": self.ca_file and str(self.ca_file),
-        }
-        return {key: value for key, value in keys.items() if value is not None} | more
+        return client_keys.kafka_python(self) | more
 
     def spark(self) -> dict[str, str]:
-        """Options of Spark's Kafka source and sink."""
-        keys = {"kafka.bootstrap.servers": self.bootstrap, "kafka.security.protocol": self.security_protocol}
-        if self.sasl_mechanism:
-            module = "plain.PlainLoginModule" if self.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
-            secret = self.sasl_password.get_secret_value() if self.sasl_password else ""
-            keys["kafka.sasl.mechanism"] = self.sasl_mechanism
-            keys["kafka.sasl.jaas.config"] = (
-                f"org.apache.kafka.common.security.{module} required "
-                f"username={_jaas(self.sasl_username or '')} password={_jaas(secret)};"
-            )
-        if self.ca_file:
-            keys["kafka.ssl.truststore.type"] = "PEM"
-            keys["kafka.ssl.truststore.location"] = str(self.ca_file)
-        return keys
+        """Options of Spark's Kafka source and sink; raises SettingsError for a certificate that cannot be read."""
+        return client_keys.spark(self)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _require_consistent(self)
+        return self
 
 
 class Topics:
@@ -212,10 +257,34 @@ def _table_source(section: type[BaseSettings], path: Path) -> PydanticBaseSettin
         raise SettingsError(f"{path}: {name!r} must be a table, [{name}] with keys below it, not one value") from None
 
 
-def _types_of(section: type[Section], key: str) -> tuple[Any, ...]:
-    known = section.model_fields.get(key)
-    return get_args(known.annotation) or (known.annotation,) if known else ()
-
-
-def _jaas(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _require_consistent(kafka: KafkaSettings) -> None:
+    """Raises SettingsError for security keys that are missing or contradict each other."""
+    protocol, sasl = kafka.security_protocol, kafka.security_protocol.startswith("SASL")
+    certificates = {key: getattr(kafka, key) for key in ("ca_file", "client_certificate", "client_key")}
+    for key, path in certificates.items():
+        if path and not kafka.encrypted:
+            raise SettingsError(
+                f"[kafka] {key} is set, and security_protocol = {protocol!r} encrypts nothing; set it to 'SSL' or "
+                f"'SASL_SSL', or remove {key}"
+            )
+        if path and not path.is_file():
+            raise SettingsError(f"[kafka] {key} = {str(path)!r} is not a file; correct the path")
+    if bool(kafka.client_certificate) != bool(kafka.client_key):
+        raise SettingsError("[kafka] client_certificate and client_key belong together; set both or none")
+    if not sasl:
+        if kafka.sasl_username or kafka.sasl_password:
+            raise SettingsError(
+                f"[kafka] sasl_username or sasl_password is set, and security_protocol = {protocol!r} asks for "
+                "neither; set it to 'SASL_SSL', or remove them"
+            )
+        return
+    if kafka.sasl_mechanism == "PLAIN" and not kafka.encrypted:
+        raise SettingsError(
+            "[kafka] sasl_mechanism = 'PLAIN' with security_protocol = 'SASL_PLAINTEXT' sends the password in clear; "
+            "set security_protocol = 'SASL_SSL', or a SCRAM mechanism"
+        )
+    if not (kafka.sasl_username and kafka.sasl_password) and not kafka.roles:
+        raise SettingsError(
+            f"[kafka] security_protocol = {protocol!r} needs sasl_username and sasl_password, or sasl_password_file"
+            + (f", for example in [kafka.roles.{kafka.role}]" if kafka.role else "")
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,11 @@ def test_every_wrong_setting_is_named_at_once() -> None:
 
 
 def test_secrets_are_in_no_message_and_no_print(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "hush" not in repr(KafkaSettings.load(sasl_password="hush"))
+    line = {"security_protocol": "SASL_SSL", "sasl_username": "line"}
+    assert "hush" not in repr(KafkaSettings.load(**line, sasl_password="hush"))
+    assert "hush" not in repr(
+        KafkaSettings.load(security_protocol="SASL_SSL", roles={"camera": {"sasl_password": "hush"}})
+    )
     with pytest.raises(SettingsError) as caught:
         KafkaSettings.load(sasl_password=4711)
     assert "***" in str(caught.value)
@@ -94,11 +99,92 @@ def test_secrets_are_in_no_message_and_no_print(folder: Path, monkeypatch: pytes
     assert "hush" not in str(caught.value)
 
 
-def test_each_client_gets_its_own_keys() -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"sasl_pasword": "hush"},
+        {"sasl_username": "line", "sasl_password": "hush"},
+        {"sasl_password": "hush", "security_protocol": "SASL_SSL"},
+        {"sasl_password": "hush", "partitions": 0},
+        {"roles": {"camera": {"sasl_password": 4711, "sasl_pasword": "hush"}}},
+        {"roles": {"cammera": {"sasl_password": "hush"}}},
+        {"roles": "hush"},
+    ],
+)
+def test_no_mistake_beside_a_secret_prints_it(folder: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        KafkaSettings.load(**given)
+    assert "hush" not in str(caught.value)
+    assert "4711" not in str(caught.value)
+
+
+def test_secrets_may_lie_in_files_of_their_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "password").write_text("from the file\n")
+    (folder / "sightline.toml").write_text(
+        '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_username = "line"\nsasl_password_file = "password"\n'
+    )
+    assert KafkaSettings.load().librdkafka()["sasl.password"] == "from the file"
+    (folder / "sightline.toml").write_text('[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_username = "line"\n')
+    monkeypatch.setenv("SIGHTLINE_KAFKA_SASL_PASSWORD_FILE", str(folder / "password"))
+    assert KafkaSettings.load().librdkafka()["sasl.password"] == "from the file"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "'password' cannot be read: No such file"), ("\n", "'password' is empty"), ("x", "both set")],
+)
+def test_a_secret_file_that_cannot_serve_is_named(folder: Path, content: str | None, told: str) -> None:
+    if content is not None:
+        (folder / "password").write_text(content)
+    more = {"sasl_password": "hush"} if content == "x" else {}
+    with pytest.raises(SettingsError, match=told) as caught:
+        KafkaSettings.load(security_protocol="SASL_SSL", sasl_username="line", sasl_password_file="password", **more)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"sasl_username": "line"}, "asks for neither"),
+        ({"security_protocol": "SASL_SSL"}, r"needs sasl_username and sasl_password"),
+        (
+            {
+                "security_protocol": "SASL_PLAINTEXT",
+                "sasl_mechanism": "PLAIN",
+                "sasl_username": "a",
+                "sasl_password": "b",
+            },
+            "sends the password in clear",
+        ),
+        ({"ca_file": "ca.pem"}, "encrypts nothing"),
+        ({"ca_file": "absent.pem", "security_protocol": "SSL"}, "absent.pem' is not a file"),
+        ({"client_key": "key.pem", "security_protocol": "SSL"}, "belong together"),
+    ],
+)
+def test_settings_that_would_not_protect_are_refused(folder: Path, given: dict[str, Any], told: str) -> None:
+    for name in ("ca.pem", "key.pem"):
+        (folder / name).touch()
+    with pytest.raises(SettingsError, match=told):
+        KafkaSettings.load(**given)
+
+
+def test_each_role_connects_as_itself_unless_one_user_is_named_for_all(folder: Path) -> None:
+    roles = {role: {"sasl_username": role, "sasl_password": f"of {role}"} for role in ("camera", "scorer")}
+    shared = {"security_protocol": "SASL_SSL", "roles": roles}
+    kafka = KafkaSettings.load(**shared)
+    assert kafka.for_role("scorer").librdkafka()["sasl.password"] == "of scorer"
+    assert kafka.for_role("camera").sasl_username == "camera"
+    with pytest.raises(SettingsError, match=r"\[kafka.roles.admin\]"):
+        kafka.for_role("admin")
+    named = KafkaSettings.load(**shared, sasl_username="line", sasl_password="x").for_role("scorer")
+    assert named.librdkafka()["sasl.password"] == "x"
+
+
+def test_each_client_gets_its_own_keys(folder: Path) -> None:
+    (folder / "ca.pem").write_text("the plant's CA")
     settings = KafkaSettings.load(
         bootstrap="a:1,b:2",
         security_protocol="SASL_SSL",
-        sasl_mechanism="SCRAM-SHA-512",
         sasl_username="line",
         sasl_password='quo"te\\d',
         ca_file="ca.pem",
@@ -110,14 +196,34 @@ def test_each_client_gets_its_own_keys() -> None:
         "sasl.username": "line",
         "sasl.password": 'quo"te\\d',
         "ssl.ca.location": "ca.pem",
+        "ssl.endpoint.identification.algorithm": "https",
         "metadata.recovery.strategy": "none",
         "acks": "all",
     }
     assert settings.kafka_python()["bootstrap_servers"] == ["a:1", "b:2"]
     assert settings.kafka_python()["sasl_plain_password"] == 'quo"te\\d'
-    jaas = settings.spark()["kafka.sasl.jaas.config"]
+    assert settings.kafka_python()["ssl_check_hostname"] is True
+    spark = settings.spark()
+    assert spark["kafka.ssl.truststore.certificates"] == "the plant's CA"
+    jaas = spark["kafka.sasl.jaas.config"]
     assert jaas.startswith("org.apache.kafka.common.security.scram.ScramLoginModule required ")
     assert jaas.endswith('username="line" password="quo\\"te\\\\d";')
+
+
+def test_a_client_certificate_reaches_each_client(folder: Path) -> None:
+    (folder / "mine.pem").write_text("certificate")
+    (folder / "key.pem").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    settings = KafkaSettings.load(
+        security_protocol="SSL", client_certificate="mine.pem", client_key="key.pem", client_key_password="hush"
+    )
+    assert settings.librdkafka()["ssl.key.password"] == "hush"
+    assert settings.kafka_python()["ssl_certfile"] == "mine.pem"
+    assert settings.spark()["kafka.ssl.keystore.key"] == "-----BEGIN ENCRYPTED PRIVATE KEY-----"
+    assert settings.spark()["kafka.ssl.keystore.certificate.chain"] == "certificate"
+    (folder / "key.pem").write_text("-----BEGIN RSA PRIVATE KEY-----")
+    with pytest.raises(SettingsError, match="openssl pkcs8") as caught:
+        settings.spark()
+    assert "RSA" not in str(caught.value)
 
 
 def test_without_security_no_client_is_given_empty_keys() -> None:
