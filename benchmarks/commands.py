@@ -25,6 +25,8 @@ class PartName(StrEnum):
     NAIVE = "naive"
     SQL = "sql"
     HISTORY = "history"
+    SCALING = "scaling"
+    OVERLOAD = "overload"
 
 
 @app.command(rich_help_panel="Infrastructure")
@@ -55,7 +57,7 @@ def bench(
 
     from rich.console import Console
 
-    from benchmarks import baselines, history, latency, pictures, pipeline, plots, runtime
+    from benchmarks import baselines, history, latency, overload, pictures, pipeline, plots, runtime, scaling
     from benchmarks.line import PRODUCT, prepare_detector
     from benchmarks.measured import machine, show, write_json
     from sightline.errors import SettingsError
@@ -80,6 +82,8 @@ def bench(
         ),
         PartName.SQL: lambda: _sql(folder, bundle),
         PartName.HISTORY: lambda: history.as_part(history.measure(folder / "history", rounds=rounds)),
+        PartName.SCALING: lambda: scaling.measure(folder, sent, console, rounds=min(rounds, 3)),
+        PartName.OVERLOAD: lambda: overload.measure(folder, sent, console, seconds=min(seconds, 60)),
         PartName.NAIVE: lambda: latency.measure(folder, sent, console, seconds=seconds, module="benchmarks.naive"),
     }
     facts, measured = machine(), []

@@ -16,6 +16,7 @@ from typing import Self
 
 import psutil
 
+from benchmarks.cluster import BrokerCluster, SparkCluster
 from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
 from infra.deployment import READY_SECONDS, SCORE_MEMORY
 from infra.processes import ManagedProcess
@@ -45,22 +46,46 @@ class LineUnderTest:
     """A broker, the score query and the incident process; leaves nothing running."""
 
     def __init__(
-        self, folder: Path, environment: dict[str, str] | None = None, module: str = "streaming.score"
+        self,
+        folder: Path,
+        environment: dict[str, str] | None = None,
+        module: str = "streaming.score",
+        brokers: BrokerCluster | None = None,
+        workers: SparkCluster | None = None,
+        partitions: int | None = None,
     ) -> None:
-        """`environment` holds more settings of the processes, as `SIGHTLINE_*`; `module` is what scores."""
+        """`environment` holds more settings of the processes, as `SIGHTLINE_*`; `module` is what scores.
+
+        Without `brokers` an embedded one is started, without `workers` the query runs in its own JVM.
+        """
         self._folder = folder
+        self._brokers, self._workers, self._partitions = brokers, workers, partitions
         self._more = environment or {}
         self._module = module
         self._parts = ExitStack()
+        self.broker: EmbeddedBroker | None = None
 
     def __enter__(self) -> Self:
         os.environ["SIGHTLINE_RUN"] = str(self._folder)
-        self.broker = self._parts.enter_context(EmbeddedBroker(BrokerSettings.load(folder=self._folder / "kafka")))
+        if self._brokers:
+            bootstrap, copies = self._brokers.bootstrap, 3
+        else:
+            broker = EmbeddedBroker(BrokerSettings.load(folder=self._folder / "kafka"))
+            self.broker, copies = self._parts.enter_context(broker), 1
+            bootstrap = broker.bootstrap
         prefix = f"b{int(time.time())}."
-        self.kafka = KafkaSettings.load(bootstrap=self.broker.bootstrap, topic_prefix=prefix)
-        write_endpoint(self.kafka.bootstrap)
+        self.kafka = KafkaSettings.load(
+            bootstrap=bootstrap, topic_prefix=prefix, partitions=self._partitions, replication=copies
+        )
+        write_endpoint(bootstrap)
         ensure_topics(self.kafka)
-        common = {"SIGHTLINE_KAFKA_TOPIC_PREFIX": prefix, **self._more}
+        common = {
+            "SIGHTLINE_KAFKA_TOPIC_PREFIX": prefix,
+            "SIGHTLINE_KAFKA_PARTITIONS": str(self.kafka.partitions),
+            "SIGHTLINE_KAFKA_REPLICATION": str(copies),
+            **(self._workers.settings if self._workers else {}),
+            **self._more,
+        }
         logs = self._folder / "logs"
         self.score = ManagedProcess(
             "score",
@@ -103,15 +128,18 @@ class LineUnderTest:
                 spent["score: JVM" if process.name() == "java" else "score: Python"] += times.user + times.system
             except psutil.NoSuchProcess:
                 continue
-        for name, pid in (("incidents", self.incidents.pid), ("broker", self.broker.pid)):
+        for name, pid in (("incidents", self.incidents.pid), ("broker", self.broker.pid if self.broker else None)):
             if pid:
                 times = psutil.Process(pid).cpu_times()
                 spent[name] = times.user + times.system
+        if self._brokers:
+            spent["broker"] = self._brokers.cpu_seconds()
         return spent
 
     def _tree(self) -> list[psutil.Process]:
         root = psutil.Process(self.score.pid)
-        return [root, *root.children(recursive=True)]
+        elsewhere = self._workers.processes() if self._workers else []
+        return [root, *root.children(recursive=True), *elsewhere]
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:

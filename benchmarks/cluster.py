@@ -1,0 +1,217 @@
+"""Clusters on loopback: Spark's own standalone master with workers that come and go, and several brokers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import pyspark
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from infra import ports
+from infra.broker_config import logging_properties, server_properties
+from infra.jars import locate
+from infra.java import SHARED_CORES, find_java
+from sightline.errors import BrokerError, SightlineError
+
+_HOST = "127.0.0.1"
+_CLUSTER_ID = "c2lnaHRsaW5lLWJlbmNoIQ"
+_START_SECONDS = 60.0
+
+
+class SparkCluster:
+    """A standalone master; `add` starts a worker of one core, `kill` ends the newest with all that it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._home = Path(pyspark.__file__).parent
+        self._parts = ExitStack()
+        self._workers: list[subprocess.Popen[bytes]] = []
+        port = ports.free_port(_HOST)
+        self.master = f"spark://{_HOST}:{port}"
+        self._port = port
+
+    def __enter__(self) -> Self:
+        folder = self._folder
+        folder.mkdir(parents=True, exist_ok=True)
+        master = self._start("Master", ["--port", str(self._port), "--webui-port", str(ports.free_port(_HOST))])
+        self._parts.callback(_kill_tree, master)
+        deadline = time.monotonic() + _START_SECONDS
+        while not ports.answers(_HOST, self._port):
+            if master.poll() is not None or time.monotonic() > deadline:
+                self._parts.close()
+                raise SightlineError(f"Spark's master did not start; see {folder / 'Master.log'}")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._workers:
+            self.kill()
+        self._parts.close()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Environment of a Sightline process that runs its query here."""
+        return {
+            "SIGHTLINE_SPARK_MASTER": self.master,
+            "SIGHTLINE_SPARK_CONF": (
+                '{"spark.executor.memory": "500m", "spark.executor.cores": "1", '
+                # an executor that is killed counts as failed; a cluster's owner who takes one away does not want that
+                '"spark.task.maxFailures": "10", "spark.deploy.maxExecutorRetries": "-1"}'
+            ),
+        }
+
+    def add(self) -> None:
+        """One more worker; the master gives the running query an executor on it."""
+        name = f"Worker-{len(self._workers)}"
+        arguments = ["--cores", "1", "--memory", "600m", "--webui-port", str(ports.free_port(_HOST))]
+        arguments += ["--work-dir", str(self._folder / "work"), self.master]
+        self._workers.append(self._start("worker.Worker", arguments, name))
+
+    def kill(self) -> None:
+        """SIGKILL to the newest worker, its executor and the Python processes below."""
+        _kill_tree(self._workers.pop())
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that the workers run, themselves included."""
+        return [process for worker in self._workers for process in _tree(worker.pid)]
+
+    def _start(self, role: str, arguments: list[str], name: str = "") -> subprocess.Popen[bytes]:
+        name = name or role
+        package = role if "." in role else f"{role.lower()}.{role}"
+        command = [
+            str(find_java()),
+            *("-cp", str(self._home / "jars" / "*")),
+            "-Xmx128m",
+            *SHARED_CORES,
+            f"org.apache.spark.deploy.{package}",
+            *("--host", _HOST, *arguments),
+        ]
+        environment = {**os.environ, "SPARK_HOME": str(self._home), "SPARK_LOCAL_IP": _HOST}
+        with (self._folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+
+
+class BrokerCluster:
+    """`count` brokers, each also a controller; every topic with as many copies as `infra.topics` is asked for."""
+
+    def __init__(self, folder: Path, count: int = 3) -> None:
+        self._folder = folder
+        self._nodes = range(1, count + 1)
+        self._ports = {node: (ports.free_port(_HOST), ports.free_port(_HOST)) for node in self._nodes}
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self.bootstrap = ",".join(f"{_HOST}:{port}" for port, _ in self._ports.values())
+
+    def __enter__(self) -> Self:
+        try:
+            for node in self._nodes:
+                self._prepare(node)
+            for node in self._nodes:
+                self.start(node)
+            self._wait(len(self._nodes))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._running.values():
+            process.kill()
+            process.wait()
+        self._running.clear()
+
+    def start(self, node: int) -> None:
+        """Start one broker, the first time or again."""
+        with (self._folder / f"console-{node}.log").open("ab") as log:
+            self._running[node] = subprocess.Popen(
+                [*self._java(node), "kafka.Kafka", str(self._folder / f"server-{node}.properties")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self, node: int) -> None:
+        """SIGKILL to one broker."""
+        process = self._running.pop(node)
+        process.kill()
+        process.wait()
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all brokers so far."""
+        times = [psutil.Process(process.pid).cpu_times() for process in self._running.values()]
+        return float(sum(time.user + time.system for time in times))
+
+    def _java(self, node: int) -> list[str]:
+        return [
+            str(find_java()),
+            *("-cp", os.pathsep.join(map(str, locate("broker")))),
+            f"-Dlog4j2.configurationFile={(self._folder / f'log-{node}.properties').as_uri()}",
+            "-Xmx320m",
+            *SHARED_CORES,
+        ]
+
+    def _prepare(self, node: int) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        port, controller = self._ports[node]
+        (self._folder / f"log-{node}.properties").write_text(logging_properties(self._folder / f"kafka-{node}.log"))
+        text = server_properties(host=_HOST, port=port, controller_port=controller, data=self._folder / f"data-{node}")
+        more: Mapping[str, object] = {
+            "node.id": node,
+            "controller.quorum.voters": ",".join(f"{n}@{_HOST}:{c}" for n, (_, c) in self._ports.items()),
+            "offsets.topic.replication.factor": 3,
+            "transaction.state.log.replication.factor": 3,
+            "transaction.state.log.min.isr": 2,
+        }
+        config = self._folder / f"server-{node}.properties"
+        # of two values for one key the later counts
+        config.write_text(text + "".join(f"{key}={value}\n" for key, value in more.items()))
+        answer = subprocess.run(
+            [*self._java(node), "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            raise BrokerError(f"Kafka could not prepare broker {node}:\n{(answer.stdout + answer.stderr).strip()}")
+
+    def _wait(self, count: int) -> None:
+        admin, deadline = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}), time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                if len(admin.list_topics(timeout=2).brokers) == count:
+                    return
+            except KafkaException:
+                pass
+            time.sleep(0.2)
+        raise BrokerError(f"{count} brokers did not come up; see the logs in {self._folder}")
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    for member in _tree(process.pid):
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
