@@ -90,6 +90,11 @@ class Mirror:
         if self._thread:
             self._thread.join(timeout=self._seconds)
 
+    @property
+    def refused(self) -> int:
+        """Versions that were refused since the start."""
+        return len(self._refused)
+
     def sync(self) -> None:
         """Take over every detector that changed; raises RegistryError when the registry cannot be asked."""
         current = read_pointer(self._pointer)

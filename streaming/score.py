@@ -9,22 +9,28 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.spark import SMALL_BATCHES, SparkSettings, build_session
-from models.registry import CHALLENGER
+from models.registry import CHALLENGER, CHAMPION
 from models.runtime.scorer import Backend, Precision
 from models.runtime.view import View, open_view
 from sightline import logs
-from sightline.errors import SettingsError
+from sightline.errors import DetectorError, SettingsError
+from sightline.metrics import MetricsServer, MetricsSettings, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, RegistrySettings, Section, run_folder
-from streaming.champions import Mirror
+from streaming.champions import POINTERS, Mirror
+from streaming.detectors import read_pointer
+from streaming.metrics import QueryMetrics, ScoreMetrics
+from streaming.query_watch import QueryWatch
 from streaming.records import OUTGOING_DDL
 from streaming.shedding import Policy
 from streaming.supervise import keep_running, stop_event
+from streaming.tally import Tally, TallySum
 from streaming.worker import WorkerPlan, score_with
 
 if TYPE_CHECKING:
@@ -83,7 +89,7 @@ def main() -> None:
     stop = stop_event()
     settings, kafka = ScoreSettings.load(), KafkaSettings.load()
     seen = [view for _, view in views(settings)]
-    folder, registry = Path(settings.detectors), RegistrySettings.load()
+    folder, registry, measured = Path(settings.detectors), RegistrySettings.load(), MetricsSettings.load()
     champions = Mirror(folder, registry, settings.backend, settings.precision, views=seen)
     challengers = Mirror(folder, registry, settings.backend, settings.precision, alias=CHALLENGER, views=seen)
     champions.start()
@@ -93,9 +99,18 @@ def main() -> None:
     os.environ.update(OMP_NUM_THREADS=str(settings.threads), OPENBLAS_NUM_THREADS="1")
     session = SparkSettings.load()
     spark = build_session("sightline-score", session.model_copy(update={"conf": SMALL_BATCHES | session.conf}))
+    tally = spark.sparkContext.accumulator(Tally(), TallySum(measured.cameras))
+    metrics = new_registry("score")
+    ScoreMetrics(
+        metrics,
+        tally=lambda: tally.value,
+        detectors=lambda: in_force(folder),
+        refused=lambda: {CHAMPION: champions.refused, CHALLENGER: challengers.refused},
+    )
     try:
-        warm_up(spark, kafka, settings)
-        keep_running({"score": lambda: start(spark, kafka, settings)}, stop)
+        with MetricsServer("score", metrics, measured), QueryWatch(QueryMetrics(metrics)) as watch:
+            warm_up(spark, kafka, settings)
+            keep_running({"score": watch.following("score", lambda: start(spark, kafka, settings, tally.add))}, stop)
     finally:
         champions.stop()
         challengers.stop()
@@ -115,9 +130,18 @@ def warm_up(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings) 
     log.info("warmed up", extra={"workers": slots, "seconds": round(time.monotonic() - began, 1)})
 
 
-def start(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings) -> StreamingQuery:
-    """Read frames, judge them in the workers, write inspections, dead letters and archive records."""
-    judged = read_frames(spark, kafka, settings).mapInArrow(score_with(plan(kafka, settings)), OUTGOING_DDL)
+def start(
+    spark: SparkSession,
+    kafka: KafkaSettings,
+    settings: ScoreSettings,
+    report: Callable[[Tally], object] = lambda _: None,
+) -> StreamingQuery:
+    """Read frames, judge them in the workers, write inspections, dead letters and archive records.
+
+    `report` is called in the workers, with what each task has done.
+    """
+    judge = score_with(plan(kafka, settings), report)
+    judged = read_frames(spark, kafka, settings).mapInArrow(judge, OUTGOING_DDL)
     return (
         judged.writeStream.format("kafka")
         .queryName("score")
@@ -126,6 +150,17 @@ def start(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings) ->
         .option("asyncProgressTrackingEnabled", str(settings.async_progress).lower())
         .start()
     )
+
+
+def in_force(folder: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Product, alias, version and digest of each mirrored detector; a pointer file that cannot be read has none."""
+    for alias, pointer in POINTERS.items():
+        try:
+            bundles = read_pointer(folder / pointer)
+        except (DetectorError, OSError):
+            continue
+        for product, bundle in bundles.items():
+            yield product, alias, bundle.version, bundle.digest
 
 
 def plan(kafka: KafkaSettings, settings: ScoreSettings) -> WorkerPlan:

@@ -8,6 +8,7 @@ ids. Order within a Kafka partition is kept. What challengers say follows in a b
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from streaming.finding import find
 from streaming.records import Opened, Outgoing, Record, read_records, to_arrow
 from streaming.shadow import Challengers, Shadow
 from streaming.shedding import Policy, Shedder
+from streaming.tally import Tally
 
 STAGE = "score"
 LONGEST_MESSAGE = 1000
@@ -54,21 +56,30 @@ class WorkerPlan:
     max_lag_seconds: float
 
 
-def score_with(plan: WorkerPlan) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function that `mapInArrow` runs; detectors stay loaded for the life of the worker process."""
+def score_with(
+    plan: WorkerPlan, report: Callable[[Tally], object] = lambda _: None
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function that `mapInArrow` runs; detectors stay loaded for the life of the worker process.
+
+    `report` is called at the end of each task, with what was done in it.
+    """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         judge = _judge(plan)
         judge.refresh()
         shedder = Shedder(plan.shed, plan.max_lag_seconds, Topics(plan.topic_prefix).camera_events)
+        judge.tally = tally = Tally()
         for batch in batches:
+            tally.frames += batch.num_rows
             for start in range(0, batch.num_rows, plan.batch_frames):
                 records = read_records(batch.slice(start, plan.batch_frames))
                 yield to_arrow(judge.judge(shedder.choose(records, datetime.now(UTC))))
                 if shadows := judge.shadows():
+                    tally.shadowed += len(shadows)
                     yield to_arrow(shadows)
         if left_out := shedder.report(datetime.now(UTC)):
             yield to_arrow(left_out)
+        report(tally)
 
     return run
 
@@ -108,6 +119,7 @@ class FrameJudge:
         self._archive_ok_fraction = archive_ok_fraction
         self._views = views
         self._shadow = shadow
+        self.tally = Tally()
 
     def refresh(self) -> None:
         """Pick up changed detectors; once per micro-batch is enough."""
@@ -119,6 +131,7 @@ class FrameJudge:
         """All that is to be written for `records`, in their order."""
         slots: list[list[Outgoing]] = []
         waiting: dict[str, list[Opened]] = {}
+        begun = time.perf_counter()
         for slot, record in enumerate(records):
             slots.append([])
             try:
@@ -127,6 +140,7 @@ class FrameJudge:
                 slots[slot].append(self._dead_letter(record, error))
             else:
                 waiting.setdefault(opened.frame.product, []).append(opened)
+        self.tally.took("open", time.perf_counter() - begun)
         for product, group in waiting.items():
             for opened, outgoing in self._score(self._detectors.for_product(product), group):
                 slots[opened.slot].extend(outgoing)
@@ -150,6 +164,7 @@ class FrameJudge:
         return Opened(record, frame, decoded, datetime.now(UTC), slot, view)
 
     def _score(self, detector: Loaded, group: list[Opened]) -> Iterator[tuple[Opened, list[Outgoing]]]:
+        begun = time.perf_counter()
         try:
             scores = detector.scorer.score(np.stack([opened.decoded.image for opened in group]))
         except DetectorError as error:
@@ -160,11 +175,13 @@ class FrameJudge:
             failure = FrameError(Reason.SCORING_FAILED, f"detector {detector.ref.version}: {error}")
             yield group[0], [self._dead_letter(group[0].record, failure)]
             return
-        scored_at = datetime.now(UTC)
+        scored_at, detected = datetime.now(UTC), time.perf_counter()
+        self.tally.took("detect", detected - begun)
         for row, opened in enumerate(group):
             yield opened, self._publish(opened, detector, scores, row, scored_at)
             if self._shadow:
                 self._shadow.take(opened, detector.ref)
+        self.tally.took("answer", time.perf_counter() - detected)
 
     def _publish(
         self, opened: Opened, detector: Loaded, scores: Scores, row: int, scored_at: datetime
@@ -202,6 +219,8 @@ class FrameJudge:
                 ("sightline.inspection_id", inspection.inspection_id.encode()),
             ]
             outgoing.append(Outgoing(self._topics.archive, key, frame.jpeg, kept))
+            self.tally.archived += 1
+        self.tally.scored[frame.camera, finding.verdict.value] += 1
         return outgoing
 
     def _kept(self, inspection: Inspection) -> bool:
@@ -210,6 +229,7 @@ class FrameJudge:
         return inspection.verdict is not Verdict.OK or drawn < self._archive_ok_fraction
 
     def _dead_letter(self, record: Record, error: FrameError) -> Outgoing:
+        self.tally.dead[error.reason] += 1
         letter = DeadLetter(
             reason=Reason(error.reason),
             message=str(error)[:LONGEST_MESSAGE],

@@ -266,3 +266,13 @@ def test_what_a_mask_leaves_aside_gives_no_verdict(tmp_path: Path) -> None:
     assert masked.score < 20 < 230 < open_.score
     values = np.frombuffer(masked.heat_map.values, np.uint8).reshape(8, 8)
     assert values[:, 4:].max() == 0
+
+
+def test_the_tally_tells_what_became_of_the_frames(judge: FrameJudge) -> None:
+    """The black frame fails its batch, so that each of the others is scored alone once more."""
+    judge.judge([record(0, 100), record(1, 230), record(2)._replace(value=None), record(3, 0)])
+    assert judge.tally.scored == {("cam-1", "ok"): 1, ("cam-1", "defect"): 1}
+    assert judge.tally.dead == {"empty": 1, "scoring-failed": 1}
+    assert judge.tally.archived == 1
+    assert sum(judge.tally.stages["open"].counts) == 1
+    assert sum(judge.tally.stages["detect"].counts) == sum(judge.tally.stages["answer"].counts) == 2

@@ -1,0 +1,84 @@
+"""Looks at the running queries every few seconds, for their metrics: once a look, not once a micro-batch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from streaming.metrics import QueryMetrics
+
+if TYPE_CHECKING:
+    from pyspark.sql.streaming import StreamingQuery
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+
+
+class QueryWatch:
+    """A thread that reads what the queries last told of themselves."""
+
+    def __init__(self, metrics: QueryMetrics) -> None:
+        self._metrics = metrics
+        self._queries: dict[str, Any] = {}
+        self._told: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="query-watch", daemon=True)
+
+    def following(self, name: str, start: Callable[[], StreamingQuery]) -> Callable[[], StreamingQuery]:
+        """`start`, with the query that it gives looked at from then on."""
+
+        def started() -> StreamingQuery:
+            query = start()
+            self._queries[name] = query
+            self._metrics.started(name)
+            return query
+
+        return started
+
+    def __enter__(self) -> Self:
+        """Begin to look; it is to be left before Spark stops."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Look at every query once."""
+        for name, query in list(self._queries.items()):
+            self._metrics.running(name, bool(query.isActive))
+            progress = query.lastProgress
+            if progress is not None and progress["timestamp"] != self._told.get(name):
+                self._told[name] = progress["timestamp"]
+                at = datetime.fromisoformat(progress["timestamp"])
+                self._metrics.progress(name, at, lag(progress), progress["durationMs"])
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - a query that ends meanwhile; metrics must not end a process
+                log.debug("queries not looked at", extra={"error": str(error)})
+
+
+def lag(progress: Mapping[str, Any]) -> int:
+    """Records that were in the topics and not yet read when the micro-batch was planned, over all partitions."""
+    waiting = 0
+    for source in progress["sources"]:
+        ends, latest = (_offsets(source.get(key)) for key in ("endOffset", "latestOffset"))
+        waiting += sum(max(0, offset - ends.get(place, 0)) for place, offset in latest.items())
+    return waiting
+
+
+def _offsets(text: str | None) -> dict[tuple[str, str], int]:
+    """Offset of each topic and partition, from Kafka's own JSON in a progress."""
+    found = json.loads(text) if text and text.startswith("{") else None
+    if not isinstance(found, dict):
+        return {}
+    return {(topic, number): offset for topic, places in found.items() for number, offset in places.items()}
