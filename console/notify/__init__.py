@@ -1,0 +1,1 @@
+"""Alerts out: webhooks, MQTT, mail and reject signals, apart from the stream."""
