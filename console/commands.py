@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from console.api.commands import app as api
+from console.notify.commands import app as notify
 from sightline.contracts import Severity
 
 app = typer.Typer()
 app.add_typer(api)
+app.add_typer(notify)
 
 
 @app.command()
