@@ -150,6 +150,9 @@ class AlertSubscriber:
             noted = {p: self._consumer.committed(p) for p in partitions} if self._named else {}
             if any(offset is not None for offset in noted.values()):
                 self._open = None
+            elif self._named:
+                # a start `now` is noted too, or what happens before the first alert and a restart would be lost
+                self._moved = True
             for partition, begin in begins.items():
                 offset = noted.get(partition)
                 self._consumer.seek(partition, begin if offset is None else offset)
