@@ -7,6 +7,7 @@ that this pyspark brings) and the store's own `spark.hadoop.fs.s3a.*` keys.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from infra.jars import locate
 from infra.java import SHARED_CORES, find_java
+from sightline.errors import SettingsError
 from sightline.settings import Section, run_folder
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class SparkSettings(Section):
     """Bounds of what one Python worker holds at a time: whichever of rows and bytes comes first."""
     python: str = sys.executable
     """The interpreter of the Python workers; on a cluster, the path of it on the workers' machines."""
+    tasks_per_gpu: Annotated[int, Field(ge=0, le=64)] = 0
+    """With a cluster whose workers announce GPUs: how many tasks share one. 0 asks for none."""
     folder: Path = Field(default_factory=lambda: run_folder() / "spark")
     conf: dict[str, str] = Field(default_factory=dict)
     """Further Spark keys, which win over all that is set here."""
@@ -104,5 +108,26 @@ def session_conf(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         # the 50 of the default make every commit of a small table replay its log in 50 tasks
         "spark.databricks.delta.snapshotPartitions": "2",
+        **_gpus(settings),
         **settings.conf,
+    }
+
+
+def _gpus(settings: SparkSettings) -> dict[str, str]:
+    """One GPU an executor, shared by its tasks; Spark tells each task which one (spark.apache.org, "Configuration").
+
+    Raises SettingsError for `local[N]`, which knows no such resources and would wait for ever.
+    """
+    if not settings.tasks_per_gpu:
+        return {}
+    if settings.master.startswith("local"):
+        raise SettingsError(
+            f"[spark] tasks_per_gpu is {settings.tasks_per_gpu} and master is {settings.master!r}: GPUs are shared out "
+            "by a cluster (spark://…); with local[N] leave it at 0, all N tasks use the first GPU"
+        )
+    return {
+        "spark.executor.resource.gpu.amount": "1",
+        "spark.executor.cores": str(settings.tasks_per_gpu),
+        # rounded down: Spark counts how often the share fits into 1
+        "spark.task.resource.gpu.amount": f"{math.floor(1e6 / settings.tasks_per_gpu) / 1e6:g}",
     }

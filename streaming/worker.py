@@ -8,6 +8,7 @@ ids. Order within a Kafka partition is kept. What challengers say follows in a b
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def score_with(
 
 @lru_cache(maxsize=1)
 def _judge(plan: WorkerPlan) -> FrameJudge:
+    _see_own_gpu()
     folder, topics, views = Path(plan.detectors), Topics(plan.topic_prefix), dict(plan.views)
 
     def load(bundle: Path) -> Scorer:
@@ -100,6 +102,15 @@ def _judge(plan: WorkerPlan) -> FrameJudge:
     gc.collect()
     gc.freeze()
     return judge
+
+
+def _see_own_gpu() -> None:
+    """Show CUDA the GPU alone that the cluster gave to this executor; before anything loads it."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    if context and (gpu := context.resources().get("gpu")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.addresses)
 
 
 class FrameJudge:

@@ -51,6 +51,19 @@ def test_workers_run_this_python_and_find_the_rooms() -> None:
     assert (Path(path) / "sightline" / "contracts.py").is_file()
 
 
+def test_tasks_share_a_gpu_and_never_ask_for_more_than_one() -> None:
+    conf = session_conf(SparkSettings(master="spark://host:7077", tasks_per_gpu=3))
+    assert conf["spark.executor.resource.gpu.amount"] == "1"
+    assert conf["spark.executor.cores"] == "3"
+    assert 0 < 3 * float(conf["spark.task.resource.gpu.amount"]) <= 1
+    assert not any("gpu" in key for key in session_conf(SparkSettings()))
+
+
+def test_local_mode_refuses_to_wait_for_a_gpu_that_it_cannot_share_out() -> None:
+    with pytest.raises(SettingsError, match=r"tasks_per_gpu is 2 and master is 'local\[2\]'"):
+        session_conf(SparkSettings(tasks_per_gpu=2))
+
+
 def test_a_wrong_amount_of_memory_names_its_key() -> None:
     with pytest.raises(SettingsError, match=r"\[spark\] driver_memory = 'much'"):
         SparkSettings.load(driver_memory="much")
