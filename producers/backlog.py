@@ -74,6 +74,11 @@ class Backlog:
             self._closed = True
             self._changed.notify_all()
 
+    def waiting(self) -> dict[str, int]:
+        """Frames that wait, by camera."""
+        with self._changed:
+            return {camera: len(queue) for camera, queue in self._queues.items()}
+
     @property
     def finished(self) -> bool:
         """Closed and empty."""

@@ -19,9 +19,13 @@ class Flight:
         """The frame is under way from now on."""
         self._frames[frame.camera, frame.sequence] = (frame, self._clock())
 
-    def answered(self, camera: str, sequence: int) -> None:
-        """The broker took the frame, or it was given up."""
-        self._frames.pop((camera, sequence), None)
+    def answered(self, camera: str, sequence: int) -> Frame | None:
+        """The broker took the frame, or it was given up; the frame, if it was under way."""
+        frame, _ = self._frames.pop((camera, sequence), (None, 0.0))
+        return frame
+
+    def __len__(self) -> int:
+        return len(self._frames)
 
     def frames(self) -> list[Frame]:
         """All that are under way, the oldest first."""

@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from urllib.parse import quote
 from producers.backlog import Backlog, Policy
 from producers.capture import Camera
 from producers.ledger import Ledger, Tally
+from producers.metrics import CameraFacts, Facts, ProducerMetrics, PublishMetrics
 from producers.publisher import Lane, Publisher
 from producers.reconnecting import Reconnecting
 from producers.settings import MEGABYTE, ProducerSettings
@@ -29,6 +30,7 @@ from producers.spool import Spool
 from sightline.codec import MAX_NAME
 from sightline.contracts import CameraEventKind
 from sightline.errors import SettingsError
+from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -64,8 +66,11 @@ def run(
     frames: int | None = None,
     seconds: float | None = None,
     stopping: threading.Event | None = None,
+    open_ledger: Callable[..., Ledger] = Ledger,
 ) -> list[Summary]:
     """Publish every camera until all have ended, `frames` each or `seconds` are over, or `stopping` is set.
+
+    `open_ledger` takes what `Ledger` takes; a test may give one that keeps a record of its own.
 
     A camera whose source fails for good is reported and left; the others go on. Raises BrokerError, SourceError or
     PublishError when it cannot start, PublishError when it cannot go on.
@@ -73,12 +78,16 @@ def run(
     _check_names(plans, settings.line)
     stopping = stopping or threading.Event()
     with ExitStack() as stack:
-        lanes = {plan.name: _open_lane(plan, settings, stack) for plan in plans}
+        lanes = {plan.name: _open_lane(plan, settings, stack, open_ledger) for plan in plans}
         cameras = [_camera(plan, lanes[plan.name], settings, stopping) for plan in plans]
         _open_sources(cameras, stack)
-        publisher = Publisher(kafka, settings, lanes)
+        registry = new_registry("producers", [settings.spool_folder])
+        publisher = Publisher(kafka, settings, lanes, PublishMetrics(registry))
         publisher.check()
-        return _Run(cameras, lanes, publisher, settings, stopping).until_done(frames, seconds)
+        work = _Run(cameras, lanes, publisher, settings, stopping)
+        ProducerMetrics(registry, work.facts)
+        stack.enter_context(MetricsServer("producers", registry))
+        return work.until_done(frames, seconds)
 
 
 @contextmanager
@@ -120,6 +129,26 @@ class _Run:
         )
         self._before = {camera.name: camera.ledger.tally() for camera in cameras}
         self._failures: dict[str, str] = {}
+
+    def facts(self) -> Facts:
+        """What Prometheus may know of this moment; raises PublishError when a ledger is closed."""
+        queued = self._backlog.waiting()
+        cameras = []
+        for camera in self._cameras:
+            spool = self._lanes[camera.name].spool
+            source = camera.source
+            cameras.append(
+                CameraFacts(
+                    name=camera.name,
+                    tally=camera.ledger.tally(),
+                    unsent_events=camera.ledger.unsent(),
+                    connected=source.connected if isinstance(source, Reconnecting) else True,
+                    queued=queued[camera.name],
+                    spooled=spool.waiting if spool else 0,
+                    spool_bytes=spool.size if spool else 0,
+                )
+            )
+        return Facts(cameras=cameras, under_way=self._publisher.under_way, broker_away=self._publisher.stuck)
 
     def until_done(self, frames: int | None, seconds: float | None) -> list[Summary]:
         with ThreadPoolExecutor(len(self._cameras) + 1, thread_name_prefix="sightline") as pool:
@@ -229,16 +258,18 @@ def _check_names(plans: Sequence[CameraPlan], line: str) -> None:
         raise SettingsError(f"camera {twice[0]!r} is named twice; give each source its own --camera")
 
 
-def _open_lane(plan: CameraPlan, settings: ProducerSettings, stack: ExitStack) -> Lane:
+def _open_lane(
+    plan: CameraPlan, settings: ProducerSettings, stack: ExitStack, open_ledger: Callable[..., Ledger]
+) -> Lane:
     policy = settings.policy or (Policy.DROP_OLDEST if plan.source.live else Policy.BLOCK)
     if not settings.spool_mb:
-        return Lane(_opened(Ledger(settings.ledger, settings.line, plan.name, now()), stack), None, policy)
+        return Lane(_opened(open_ledger(settings.ledger, settings.line, plan.name, now()), stack), None, policy)
     spool = Spool(
         settings.spool_folder / quote(plan.name, safe=" "),
         size=settings.spool_mb * MEGABYTE,
         spare=settings.spool_spare_mb * MEGABYTE,
     )
-    ledger = _opened(Ledger(settings.ledger, settings.line, plan.name, now(), spool.open), stack)
+    ledger = _opened(open_ledger(settings.ledger, settings.line, plan.name, now(), spool.open), stack)
     stack.callback(spool.close)
     spool.retain(ledger.pending())
     if spool.waiting:

@@ -11,10 +11,12 @@ from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from prometheus_client import CollectorRegistry
 
 from producers.backlog import Backlog, Policy
 from producers.flight import Flight
 from producers.ledger import Ledger
+from producers.metrics import PublishMetrics
 from producers.pacing import Allowance
 from producers.settings import ProducerSettings
 from producers.sources import now
@@ -61,7 +63,14 @@ class Publisher:
     broker has refused the producer for good.
     """
 
-    def __init__(self, kafka: KafkaSettings, settings: ProducerSettings, lanes: Mapping[str, Lane]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        settings: ProducerSettings,
+        lanes: Mapping[str, Lane],
+        metrics: PublishMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or PublishMetrics(CollectorRegistry())
         self._bootstrap = kafka.bootstrap
         self._topics = kafka.topics
         self._lanes = lanes
@@ -77,6 +86,16 @@ class Publisher:
         self._producer = Producer(
             kafka.librdkafka(**_producer_keys(settings, patient), error_cb=self._on_error), logger=log
         )
+
+    @property
+    def under_way(self) -> int:
+        """Frames that the broker has not answered."""
+        return len(self._flight)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the broker has not answered for so long that frames go to the disk."""
+        return self._stuck
 
     def check(self) -> None:
         """Raises BrokerError when no broker answers, or it lacks a topic that is written.
@@ -245,11 +264,13 @@ class Publisher:
         return True
 
     def _frame_answered(self, lane: Lane, sequence: int, error: KafkaError | None, _message: object) -> None:
-        self._flight.answered(lane.ledger.camera, sequence)
+        frame = self._flight.answered(lane.ledger.camera, sequence)
         if error is not None:
             self._refused(lane, sequence, error)
             return
         lane.ledger.delivered(sequence)
+        if frame is not None:
+            self._metrics.delivered(frame.camera, (now() - frame.captured_at).total_seconds())
         if lane.spool is not None:
             lane.spool.settle(sequence)
         if self._away:

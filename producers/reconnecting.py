@@ -38,6 +38,11 @@ class Reconnecting:
         self._pauses = wait_exponential_jitter(multiplier=self._first, max=longest, jitter=self._first)
 
     @property
+    def connected(self) -> bool:
+        """Whether the camera gives frames, as far as it is known."""
+        return self._connected
+
+    @property
     def fps(self) -> float | None:
         return self._source.fps
 

@@ -20,10 +20,13 @@ from pydantic import Field
 from infra.spark import SMALL_BATCHES, SparkSettings, build_session
 from sightline import logs
 from sightline.errors import TableError
+from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
 from streaming.history_rows import parse
 from streaming.history_write import TableWriter
 from streaming.maintenance import MaintenanceSettings, keep_in_order
+from streaming.metrics import HistoryMetrics, QueryMetrics
+from streaming.query_watch import QueryWatch
 from streaming.supervise import keep_running, stop_event
 from streaming.tables import TABLES, Table, create_table
 
@@ -76,7 +79,9 @@ def main(until_caught_up: bool = False) -> None:
             upkeep = threading.Thread(target=keep_in_order, args=(spark, tables, maintenance, stop), daemon=True)
             if maintenance.enabled:
                 upkeep.start()
-            follow(spark, kafka, tables, settings, stop)
+            registry = new_registry("history")
+            with MetricsServer("history", registry), QueryWatch(QueryMetrics(registry)) as watch:
+                follow(spark, kafka, tables, settings, stop, metrics=HistoryMetrics(registry), watch=watch)
     finally:
         spark.stop()
     log.info("stopped")
@@ -89,10 +94,14 @@ def follow(
     settings: HistorySettings,
     stop: threading.Event,
     names: Collection[str] = tuple(TABLES),
+    *,
+    metrics: HistoryMetrics | None = None,
+    watch: QueryWatch | None = None,
 ) -> None:
     """Keep the queries of these tables running until `stop` is set; then let each finish the batch that it writes."""
     trigger = {"processingTime": f"{settings.trigger_seconds} seconds"}
-    keep_running({name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger) for name in names}, stop)
+    queries = {name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger, metrics) for name in names}
+    keep_running({name: watch.following(name, begin) for name, begin in queries.items()} if watch else queries, stop)
 
 
 def catch_up(
@@ -140,6 +149,10 @@ class RunningQuery:
     def isActive(self) -> bool:  # noqa: N802 - as Spark names it
         return bool(self.query.isActive)
 
+    @property
+    def lastProgress(self) -> Any:  # noqa: N802 - as Spark names it
+        return self.query.lastProgress
+
     def exception(self) -> Any:
         return self.query.exception()
 
@@ -155,13 +168,14 @@ def start(
     tables: TableSettings,
     settings: HistorySettings,
     trigger: Mapping[str, Any],
+    metrics: HistoryMetrics | None = None,
 ) -> RunningQuery:
     """Create the table where it is missing and start the query that fills it."""
     create_table(spark, table, tables)
     pictures = table.name in ("frame_archive", "dead_letters")
     limit = settings.max_frames_per_trigger if pictures else settings.max_records_per_trigger
     keep_days = {"frame_archive": settings.archive_days, "shadow_inspections": settings.shadow_days}
-    writer = TableWriter(table, tables, keep_days.get(table.name))
+    writer = TableWriter(table, tables, keep_days.get(table.name), metrics)
     records = (
         spark.readStream.format("kafka")
         .options(**kafka.spark(), **_SOURCE)

@@ -17,6 +17,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from delta.tables import DeltaTable
+from prometheus_client import CollectorRegistry
 from pyspark.sql import Column, DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as f
 
@@ -24,6 +25,7 @@ from sightline.errors import TableError
 from sightline.settings import TableSettings
 from streaming.history_rows import malformed
 from streaming.maintenance import again_on_conflict
+from streaming.metrics import HistoryMetrics
 from streaming.tables import TABLES, Table, create_table
 
 log = logging.getLogger(__name__)
@@ -36,12 +38,19 @@ _UPKEEP_SECONDS = 24 * 3600.0
 class TableWriter:
     """Writes the micro-batches of one query, as `history_rows.parse` gives them, into its table."""
 
-    def __init__(self, table: Table, settings: TableSettings, keep_days: int | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        settings: TableSettings,
+        keep_days: int | None = None,
+        metrics: HistoryMetrics | None = None,
+    ) -> None:
         self.table = table
         self._writing = threading.Lock()
         self._closed = False
         self._settings = settings
         self._keep_days = keep_days
+        self._metrics = metrics or HistoryMetrics(CollectorRegistry())
         self._upkeep_due = time.monotonic() + _FIRST_UPKEEP_SECONDS
 
     def __call__(self, parsed: DataFrame, batch: int) -> None:
@@ -56,8 +65,9 @@ class TableWriter:
             finally:
                 parsed.unpersist()
             if rows or bad:
-                seconds = round(time.monotonic() - started, 2)
-                facts = {"table": self.table.name, "rows": rows, "malformed": bad, "seconds": seconds}
+                seconds = time.monotonic() - started
+                self._metrics.batch(self.table.name, rows, bad, seconds)
+                facts = {"table": self.table.name, "rows": rows, "malformed": bad, "seconds": round(seconds, 2)}
                 log.info("batch %d written", batch, extra=facts)
             if time.monotonic() > self._upkeep_due:
                 self._upkeep_due = time.monotonic() + _UPKEEP_SECONDS

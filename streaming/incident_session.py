@@ -10,6 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, ClassVar, Self
 
@@ -23,6 +24,7 @@ from sightline.errors import SightlineError
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section
 from streaming.changelog import read_states
 from streaming.fold import AlertSettings, CameraState, fold
+from streaming.metrics import IncidentMetrics, unseen
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +77,18 @@ class IncidentSession:
     after the partitions went to another member are refused, and its transaction with them.
     """
 
-    def __init__(self, kafka: KafkaSettings, policy: AlertSettings, settings: IncidentSettings) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        policy: AlertSettings,
+        settings: IncidentSettings,
+        metrics: IncidentMetrics | None = None,
+    ) -> None:
         self._kafka = kafka
         self._topics = kafka.topics
         self._policy = policy
         self._settings = settings
+        self._metrics = metrics or unseen()
         self._states: dict[int, dict[str, CameraState]] = {}
         self._folded = _Folded()
         self._in_transaction = False
@@ -88,6 +97,7 @@ class IncidentSession:
         self._producer = Producer(_producer_keys(kafka, settings, f"{group}-{uuid.uuid4()}"), logger=log)
 
     def __enter__(self) -> Self:
+        self._metrics.session()
         self._producer.init_transactions(_GREETING_SECONDS)
         self._consumer.subscribe(
             [self._topics.inspections], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
@@ -129,6 +139,7 @@ class IncidentSession:
             inspection = _inspection(record)
             if inspection is None:
                 continue
+            self._metrics.inspection(inspection, datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC))
             before = self._states[partition].get(inspection.camera, CameraState())
             after, alerts = fold(before, inspection, self._policy)
             if after is not before:
@@ -141,6 +152,7 @@ class IncidentSession:
         folded, self._folded = self._folded, _Folded()
         if not folded.offsets:
             return
+        began = time.monotonic()
         membership = self._consumer.consumer_group_metadata()
         self._producer.begin_transaction()
         self._in_transaction = True
@@ -156,6 +168,17 @@ class IncidentSession:
         self._producer.send_offsets_to_transaction(positions, membership, _ANSWER_SECONDS)
         self._producer.commit_transaction(_ANSWER_SECONDS)
         self._in_transaction = False
+        self._tell(folded, time.monotonic() - began)
+
+    def _tell(self, folded: _Folded, seconds: float) -> None:
+        incidents = (state.incident for states in self._states.values() for state in states.values())
+        still_open = [one.alert.severity.value for one in incidents if one and one.closed_at is None]
+        self._metrics.committed(seconds, [alert for alert, _ in folded.alerts], still_open)
+        for partition, offset in folded.offsets.items():
+            # as the last answer to a fetch told it: nothing is asked of the broker
+            place = TopicPartition(self._topics.inspections, partition)
+            _, end = self._consumer.get_watermark_offsets(place, cached=True)
+            self._metrics.lag(partition, max(0, end - offset))
 
     def _send_alert(self, alert: Alert, partition: int) -> None:
         headers = codec.event_headers(alert, f"{alert.alert_id}/{alert.revision}")
@@ -183,6 +206,7 @@ class IncidentSession:
         for partition in partitions:
             self._states.pop(partition.partition, None)
             self._folded.forget(partition.partition)
+            self._metrics.left(partition.partition)
 
 
 def _inspection(record: Message) -> Inspection | None:

@@ -19,9 +19,11 @@ from confluent_kafka import KafkaException
 
 from sightline import logs
 from sightline.errors import BrokerError
+from sightline.metrics import MetricsServer, MetricsSettings, new_registry
 from sightline.settings import KafkaSettings
 from streaming.fold import AlertSettings
 from streaming.incident_session import IncidentSession, IncidentSettings
+from streaming.metrics import IncidentMetrics, unseen
 from streaming.supervise import FIRST_PAUSE, HEALTHY_SECONDS, stop_event
 
 log = logging.getLogger(__name__)
@@ -31,21 +33,36 @@ def main() -> None:
     """Run until SIGTERM or Ctrl-C."""
     logs.configure("incidents")
     stop = stop_event()
-    follow(KafkaSettings.load(), AlertSettings.load(), IncidentSettings.load(), stop)
+    measured, registry = MetricsSettings.load(), new_registry("incidents")
+    with MetricsServer("incidents", registry, measured):
+        follow(
+            KafkaSettings.load(),
+            AlertSettings.load(),
+            IncidentSettings.load(),
+            stop,
+            IncidentMetrics(registry, measured),
+        )
     log.info("stopped")
 
 
-def follow(kafka: KafkaSettings, policy: AlertSettings, settings: IncidentSettings, stop: threading.Event) -> None:
+def follow(
+    kafka: KafkaSettings,
+    policy: AlertSettings,
+    settings: IncidentSettings,
+    stop: threading.Event,
+    metrics: IncidentMetrics | None = None,
+) -> None:
     """Fold inspections until `stop` is set; whatever Kafka refuses is answered with a new session after a pause.
 
     A new session has a new producer, a new membership and the state as committed, so it needs to know nothing of how
     the last one ended: a fenced producer, a lost partition and a restarted broker are the same case.
     """
+    metrics = metrics or unseen()
     pause = FIRST_PAUSE
     while not stop.is_set():
         started = time.monotonic()
         try:
-            with IncidentSession(kafka, policy, settings) as session:
+            with IncidentSession(kafka, policy, settings, metrics) as session:
                 while not stop.is_set():
                     session.step()
         except (KafkaException, BrokerError) as error:

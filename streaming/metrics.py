@@ -183,6 +183,7 @@ class IncidentMetrics:
     def session(self) -> None:
         """A session with the broker begins."""
         self._sessions.inc()
+        self._lag.clear()
 
     def inspection(self, inspection: Inspection, published_at: datetime) -> None:
         """A verdict was read; `published_at` is the broker's stamp."""
@@ -211,7 +212,12 @@ class IncidentMetrics:
 
     def left(self, partition: int) -> None:
         """Another member has the partition now."""
-        self._lag.remove(str(partition))
+        self._lag.remove_by_labels({"partition": str(partition)})
+
+
+def unseen() -> IncidentMetrics:
+    """Metrics that nobody reads, for whoever runs a session without serving any."""
+    return IncidentMetrics(CollectorRegistry(), MetricsSettings())
 
 
 class HistoryMetrics:
