@@ -72,6 +72,17 @@ class AlertFeed:
         with self._lock:
             return self._known.get(alert_id)
 
+    @property
+    def listeners(self) -> int:
+        """How many listen now."""
+        with self._lock:
+            return len(self._listeners)
+
+    def open(self) -> list[Alert]:
+        """The incidents that are open now, as far as they are remembered."""
+        with self._lock:
+            return [alert for alert in self._known.values() if alert.state is not AlertState.CLOSED]
+
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[tuple[list[Alert], Queue]]:
         """The incidents that are open now, oldest first, and a queue of what follows; None in it is the end."""
