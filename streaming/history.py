@@ -22,6 +22,7 @@ from sightline import logs
 from sightline.errors import TableError
 from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
+from streaming.checkpoints import mend
 from streaming.history_rows import parse
 from streaming.history_write import TableWriter
 from streaming.maintenance import MaintenanceSettings, keep_in_order
@@ -175,6 +176,8 @@ def start(
     pictures = table.name in ("frame_archive", "dead_letters")
     limit = settings.max_frames_per_trigger if pictures else settings.max_records_per_trigger
     keep_days = {"frame_archive": settings.archive_days, "shadow_inspections": settings.shadow_days}
+    checkpoint = f"{settings.checkpoints.rstrip('/')}/{table.name}"
+    mend(checkpoint)
     writer = TableWriter(table, tables, keep_days.get(table.name), metrics)
     records = (
         spark.readStream.format("kafka")
@@ -186,7 +189,7 @@ def start(
     query = (
         parse(records, table)
         .writeStream.queryName(table.name)
-        .option("checkpointLocation", f"{settings.checkpoints.rstrip('/')}/{table.name}")
+        .option("checkpointLocation", checkpoint)
         .foreachBatch(writer)
         .trigger(**trigger)
         .start()
