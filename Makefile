@@ -3,6 +3,7 @@
 # make test                    all tests (make test -- -k broker: words for pytest)
 # make e2e                     the product as a user runs it, for some ten minutes
 # make hostile                 10,000 hostile frames through the scoring worker, each with the fate that it must have
+# make chaos                   breaks a running line in every way that is known, and counts what became of every frame
 # make fuzz-api                every endpoint of the API under made-up requests, for some minutes
 # make check                   formatting, lint, types
 # make bench                   three minutes of the demo, then what it took
@@ -94,7 +95,7 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench e2e hostile fuzz-api check lock clean
+.PHONY: help demo test bench e2e hostile chaos fuzz-api check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -107,6 +108,9 @@ e2e: setup
 
 hostile: setup
 	@$(BIN)/python -m streaming.hostile_run $(ARGS)
+
+chaos: setup
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 fuzz-api: setup
 	@SIGHTLINE_TEST_FUZZ_EXAMPLES=$${SIGHTLINE_TEST_FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest --timeout 3600 \

@@ -1,0 +1,75 @@
+"""`python -m benchmarks.chaos`: break a running line in every way there is, and count what became of every frame."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.chaos.catalogue import CATALOGUE
+from benchmarks.chaos.experiment import run, schedule, show, write
+from benchmarks.chaos.line import Line
+from sightline import cli
+from sightline.errors import SettingsError
+from sightline.settings import run_folder
+
+app = typer.Typer()
+SHORT_INJECTIONS = 6
+
+
+@app.command()
+def chaos(
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+    only: Annotated[list[str] | None, typer.Option(help="A kind of fault, once for each; all without it.")] = None,
+    injections: Annotated[int | None, typer.Option(min=1, help="So many at most; each kind's own number else.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="A few faults of cameras, network and broker alone.")] = False,
+    minutes: Annotated[float, typer.Option(min=0.1, help="No injection begins later than this.")] = 240.0,
+    cameras: Annotated[int, typer.Option(min=1, help="Cameras that send.")] = 4,
+    fps: Annotated[float, typer.Option(min=1, help="Frames a second of each.")] = 5.0,
+) -> None:
+    """Break a running line on purpose, at seeded moments; exit code 1 when a frame was lost, doubled or made up.
+
+    Starts a deployment of its own, with small disks where it may mount them. The results go to run/chaos.
+    """
+    # ended by `timeout` or a service manager, it stops what it started, as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if unknown := sorted(set(only or ()) - CATALOGUE.keys()):
+        raise SettingsError(f"--only {unknown[0]}: no such fault; there are {', '.join(sorted(CATALOGUE))}")
+    results = (run_folder() / "chaos").absolute()
+    console = Console()
+    faults = [CATALOGUE[name] for name in only or CATALOGUE]
+    if short:
+        faults = [fault for fault in faults if not fault.whole and not fault.disks]
+        injections = injections or SHORT_INJECTIONS
+    whole = any(fault.whole for fault in faults) or not (short or only)
+    with tempfile.TemporaryDirectory(prefix="sightline-chaos-") as folder:
+        with Line(Path(folder) / "run", cameras=cameras, fps=fps, whole=whole) as line:
+            can = [fault for fault in faults if line.disks or not fault.disks]
+            for fault in faults:
+                if fault not in can:
+                    console.log(f"not run: {fault.name} needs small disks, which only root can mount")
+            planned = schedule(can, seed, injections)
+            report = run(line, planned, seed, console, time.monotonic() + minutes * 60)
+        if report.faults:
+            kept = results / f"logs-{seed}"
+            _keep_logs(Path(folder) / "run" / "logs", kept)
+            console.log(f"logs: {kept}")
+    show(console, report)
+    console.print(f"results: {write(report, results)}")
+    if report.faults:
+        raise typer.Exit(1)
+
+
+def _keep_logs(logs: Path, kept: Path) -> None:
+    kept.mkdir(parents=True, exist_ok=True)
+    for file in logs.glob("*.log"):
+        (kept / file.name).write_bytes(file.read_bytes())
+
+
+if __name__ == "__main__":
+    cli.run(app)

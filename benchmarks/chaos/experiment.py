@@ -1,0 +1,189 @@
+"""A run of faults: each is injected many times into one running line, then the line is drained and the oracle asked."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.chaos.fault import BrokenError, Fault, MissedError
+from benchmarks.chaos.line import RULE, Line
+from benchmarks.chaos.oracle import Finding, judge
+from benchmarks.measured import machine
+
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """One fault that was done. `seed` repeats its random choices; `began` and `ended` are seconds since the epoch.
+
+    `recovery` is in seconds, None where the rate did not come back in time; `broken` says what did not hold, `missed`
+    why it did not happen at all.
+    """
+
+    fault: str
+    seed: str
+    began: float
+    ended: float
+    recovery: float | None = None
+    broken: str | None = None
+    missed: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run gave: its injections, and what the oracle found."""
+
+    seed: int
+    whole: bool
+    injections: list[Injection] = field(default_factory=list)
+    captured: dict[str, int] = field(default_factory=dict)
+    """Frames that were captured between an injection of the fault and the next one."""
+    findings: list[Finding] = field(default_factory=list)
+    blamed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """For each fault and kind of finding, the frames that were captured after it and before the next."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """All frames, by fate."""
+
+    @property
+    def faults(self) -> list[str]:
+        """What was broken, in words."""
+        found = [str(finding) for finding in self.findings]
+        return found + [f"{one.fault} ({one.seed}): {one.broken}" for one in self.injections if one.broken]
+
+
+def schedule(faults: Iterable[Fault], seed: int, injections: int | None) -> list[tuple[Fault, str]]:
+    """The faults in a random order, each with the seed of its own choices; `injections` bounds their number."""
+    planned = [(fault, f"{seed}/{fault.name}/{number}") for fault in faults for number in range(fault.times)]
+    random.Random(seed).shuffle(planned)
+    if injections is None or injections >= len(planned):
+        return planned
+    # each kind first once, then whatever comes
+    first: dict[str, tuple[Fault, str]] = {}
+    for fault, own in planned:
+        first.setdefault(fault.name, (fault, own))
+    rest = [one for one in planned if one not in first.values()]
+    return [*first.values(), *rest][:injections]
+
+
+def run(line: Line, planned: Sequence[tuple[Fault, str]], seed: int, console: Console, deadline: float) -> Report:
+    """Inject everything planned, or what can be until `deadline` on the monotonic clock, drain, and ask the oracle."""
+    report = Report(seed, line.whole)
+    for number, (fault, own) in enumerate(planned):
+        if time.monotonic() > deadline:
+            console.log(f"time is up: {len(planned) - number} injections were left out")
+            break
+        done = inject(line, fault, own)
+        report.injections.append(done)
+        console.log(f"{number + 1}/{len(planned)} {fault.name} ({own}): {_outcome(done)}")
+    line.drain()
+    world = line.evidence.settle(PATIENCE_SECONDS)
+    report.findings = judge(world, RULE if line.whole else None)
+    report.counted = {
+        "captured": len(world.captured),
+        "acknowledged": len(world.acknowledged),
+        "inspected": len(world.inspected),
+        "dead-lettered": len(world.dead),
+        "dropped": len(world.dropped),
+        "in doubt": len(world.doubted - world.inspected.keys() - world.dead.keys()),
+        "alerts": len(world.alerts),
+    }
+    _blame(report, line.evidence.captured_at)
+    return report
+
+
+def inject(line: Line, fault: Fault, seed: str) -> Injection:
+    """Do it once, and wait until the line has its rate again; what ended is started anew, as a service manager does."""
+    began = time.time()
+    recovery = broken = missed = None
+    try:
+        since = fault.inject(line, random.Random(seed))
+        line.revive()
+        recovery = line.gauge.recovery(since, fault.within)
+        if recovery is None:
+            broken = f"the rate was not back after {fault.within:g} s"
+            line.gauge.recovery(since, 3 * fault.within)
+    except MissedError as error:
+        missed = str(error)
+    except BrokenError as error:
+        broken = str(error)
+    except OSError as error:
+        # the broker was asked for the moment while it was away after the fault before
+        missed = str(error)
+    line.revive()
+    return Injection(fault.name, seed, began, time.time(), recovery, broken, missed)
+
+
+def show(console: Console, report: Report) -> None:
+    """The table by fault, the totals, and what is broken."""
+    table = Table("fault", "injections", "frames", "lost", "duplicated", "recovery s: median", "max", box=None)
+    by_fault: dict[str, list[Injection]] = {}
+    for one in report.injections:
+        by_fault.setdefault(one.fault, []).append(one)
+    for name, all_of_it in sorted(by_fault.items()):
+        done = [one for one in all_of_it if not one.missed]
+        times = [one.recovery for one in done if one.recovery is not None]
+        blamed = report.blamed.get(name, {})
+        table.add_row(
+            name,
+            str(len(done)),
+            str(report.captured.get(name, 0)),
+            str(blamed.get("lost", 0)),
+            str(blamed.get("duplicated", 0)),
+            f"{median(times):.1f}" if times else "",
+            f"{max(times):.1f}" if times else "",
+        )
+    console.print(table)
+    done = [one for one in report.injections if not one.missed]
+    counts = ", ".join(f"{count} {fate}" for fate, count in report.counted.items())
+    console.print(f"{len(done)} injections of {len(by_fault)} kinds, seed {report.seed}; {counts}")
+    for fault in report.faults:
+        console.print(f"[bold red]broken:[/] {fault}", soft_wrap=True)
+    for name, kinds in sorted(report.blamed.items()):
+        frames = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        console.print(
+            f"after {name}: {frames}; again: python -m benchmarks.chaos --seed {report.seed} --only {name}",
+            soft_wrap=True,
+        )
+
+
+def write(report: Report, folder: Path) -> Path:
+    """The report as JSON, named by its moment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"chaos-{datetime.now(UTC):%Y%m%dT%H%M%S}-{report.seed}.json"
+    file.write_text(json.dumps({"machine": machine(), **asdict(report)}, indent=2) + "\n")
+    return file
+
+
+def _outcome(done: Injection) -> str:
+    if done.missed:
+        return f"missed, {done.missed}"
+    if done.broken:
+        return f"[bold red]{done.broken}[/]"
+    return f"recovered after {done.recovery:.1f} s" if done.recovery is not None else "done"
+
+
+def _blame(report: Report, captured_at: dict[tuple[str, int], float]) -> None:
+    """Give each frame to the last fault that began before it was captured."""
+    begins = sorted((one.began, one.fault) for one in report.injections)
+
+    def last(at: float) -> str:
+        before = [name for began, name in begins if began <= at + 1]
+        return before[-1] if before else "start"
+
+    owner = {key: last(at) for key, at in captured_at.items()}
+    for name in owner.values():
+        report.captured[name] = report.captured.get(name, 0) + 1
+    for finding in report.findings:
+        for key in finding.keys:
+            of_fault = report.blamed.setdefault(owner.get(key, "start"), {})
+            of_fault[finding.kind] = of_fault.get(finding.kind, 0) + 1

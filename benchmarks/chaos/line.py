@@ -1,0 +1,267 @@
+"""The deployment that is broken: the product's own processes, on small disks, behind a faulty network."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+import psutil
+from confluent_kafka import KafkaException
+
+from benchmarks.chaos.camera import PRODUCT
+from benchmarks.chaos.disk import SmallDisk
+from benchmarks.chaos.evidence import Evidence, TopicReader
+from benchmarks.chaos.gauge import Gauge
+from benchmarks.chaos.oracle import Rule
+from benchmarks.chaos.proxy import FaultyProxy
+from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
+from infra.broker_config import last_ports
+from infra.deployment import HISTORY_MEMORY, SCORE_MEMORY
+from infra.ports import free_port
+from infra.processes import ManagedProcess
+from infra.topics import ensure_topics
+from sightline.errors import PrerequisiteError, SightlineError
+from sightline.settings import KafkaSettings, RegistrySettings
+
+HOST = "127.0.0.1"
+RULE = Rule(window=5, defects=2, close_after=5, cool_down=2.0)
+HISTORY_SECONDS = 2.0
+READY_SECONDS = 900.0
+"""For machines that are busy with other things; nothing is timed before."""
+DISKS = {"kafka": 2048, "tables": 512, "checkpoints": 64, "spool": 8}
+"""Mebibytes of each small disk."""
+
+
+class ProxiedBroker(EmbeddedBroker):
+    """The embedded broker with a second listener, which clients reach through a proxy only."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(settings)
+        self._behind = free_port(HOST)
+        self.proxy = FaultyProxy(HOST, self._behind)
+
+    def stop(self) -> None:
+        super().stop()
+        self.stop_leftover()
+
+    def _configure(self) -> None:
+        super()._configure()
+        port, controller = last_ports(self._config)
+        # of keys that are there twice the last one counts
+        more = {
+            "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller},FAULTY://{HOST}:{self._behind}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{port},FAULTY://{HOST}:{self.proxy.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,FAULTY:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
+        with self._config.open("a") as file:
+            file.writelines(f"{key}={value}\n" for key, value in more.items())
+
+
+class Line:
+    """Broker and cameras, and with `whole` the score query, incidents and history too; leaves nothing running.
+
+    `cameras` send `fps` frames a second each. The processes reach the broker through `proxy`; the oracle does not.
+    """
+
+    def __init__(self, folder: Path, *, cameras: int, fps: float, whole: bool = True) -> None:
+        self.folder = folder
+        self.whole = whole
+        self.rate = cameras * fps
+        self.disks: dict[str, SmallDisk] = {}
+        self._cameras, self._fps = cameras, fps
+        self._parts = ExitStack()
+        self._ends: dict[str, TopicReader] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._parts.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts.close()
+
+    @property
+    def processes(self) -> tuple[ManagedProcess, ...]:
+        return (self.cameras, self.score, self.incidents, self.history) if self.whole else (self.cameras,)
+
+    @property
+    def tables(self) -> Path:
+        return self.folder / "tables"
+
+    def checkpoint(self, process: str) -> Path:
+        return self.folder / "checkpoints" / process
+
+    def revive(self) -> None:
+        """What a service manager does: start again whatever has ended."""
+        if self.broker.pid is None:
+            self.broker.stop()
+            self.broker.start()
+        for process in self.processes:
+            if not process.running:
+                process.stop()
+                process.start()
+
+    def kill(self, process: ManagedProcess, *, whole_tree: bool = True) -> None:
+        """`kill -9` of the process, with all that it started or alone, and its next start at once."""
+        kill(process, whole_tree=whole_tree)
+        process.stop()
+        process.start()
+
+    def drain(self) -> None:
+        """Stop the cameras when their spools are empty; what is under way goes on."""
+        spool = self.folder / "spool"
+        deadline = time.monotonic() + 120
+        while any(spool.rglob("*.segment")) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        self.cameras.stop()
+
+    def ends(self, topic: str) -> int:
+        """Records that a topic ever had, without the deployment's prefix. Raises OSError while the broker is away."""
+        if topic not in self._ends:
+            self._ends[topic] = TopicReader(self.kafka, topic)
+            self._parts.callback(self._ends[topic].close)
+        return _asked(self._ends[topic])
+
+    def log_since(self, process: ManagedProcess, place: int) -> str:
+        """What the process has logged since its log file had `place` bytes."""
+        with process.log_file.open("rb") as file:
+            file.seek(place)
+            return file.read().decode(errors="replace")
+
+    def _start(self) -> None:
+        folder = self.folder
+        folder.mkdir(parents=True)
+        os.environ["SIGHTLINE_RUN"] = str(folder)
+        with contextlib.suppress(PrerequisiteError):
+            for name, size in DISKS.items():
+                self.disks[name] = SmallDisk(folder / name, size)
+                self._parts.callback(self.disks[name].close)
+        self.broker = ProxiedBroker(BrokerSettings.load(folder=folder / "kafka", heap="384m", free_disk_mb=0))
+        self._parts.callback(self.broker.proxy.close)
+        self._parts.enter_context(self.broker)
+        self.proxy = self.broker.proxy
+        self.kafka = KafkaSettings.load(bootstrap=self.broker.bootstrap)
+        write_endpoint(self.kafka.bootstrap)
+        ensure_topics(self.kafka)
+        self._plan()
+        self.evidence = Evidence(self.kafka, folder / "journals", self.tables if self.whole else None)
+        self._parts.callback(self.evidence.close)
+        counted = TopicReader(self.kafka, self.kafka.topics.inspections if self.whole else self.kafka.topics.frames)
+        self._parts.callback(counted.close)
+        for process in (*self.processes, self.twin):
+            self._parts.callback(process.stop)
+        if self.whole:
+            self._start_spark()
+        self.cameras.start()
+        self.gauge = Gauge(lambda: _asked(counted), self.rate)
+        self._parts.callback(self.gauge.close)
+        if self.gauge.recovery(time.monotonic(), READY_SECONDS) is None:
+            for process in self.processes:
+                process.require_running()
+            raise SightlineError(f"the line did not reach {self.rate:g} frames/s; see the logs in {folder / 'logs'}")
+
+    def _start_spark(self) -> None:
+        from models.doubles import write_brightness_bundle
+        from models.registry import register_bundle
+
+        bundle = self.folder / "bundles" / "good"
+        write_brightness_bundle(bundle, product=PRODUCT)
+        register_bundle(bundle, RegistrySettings.load(), alias="champion")
+        self.score.start()
+        self.incidents.start()
+        self.score.wait_until_log_says('"query started"', READY_SECONDS, Event())
+        self.history.start()
+
+    def _plan(self) -> None:
+        logs, folder = self.folder / "logs", self.folder
+        common = {
+            "SIGHTLINE_RUN": str(folder),
+            "SIGHTLINE_KAFKA_BOOTSTRAP": f"{HOST}:{self.proxy.port}",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        alerts = {
+            "SIGHTLINE_ALERTS_WINDOW": str(RULE.window),
+            "SIGHTLINE_ALERTS_DEFECTS": str(RULE.defects),
+            "SIGHTLINE_ALERTS_CLOSE_AFTER": str(RULE.close_after),
+            "SIGHTLINE_ALERTS_COOL_DOWN_SECONDS": str(RULE.cool_down),
+        }
+        cameras = {
+            "SIGHTLINE_PRODUCER_POLICY": "drop-oldest",
+            "SIGHTLINE_PRODUCER_FPS": str(self._fps),
+            "SIGHTLINE_PRODUCER_SPOOL": str(folder / "spool"),
+            "SIGHTLINE_PRODUCER_SPOOL_SPARE_MB": "0",
+            "SIGHTLINE_PRODUCER_SPOOL_FPS": "200",
+        }
+        # small tables are merged often, so that a kill can meet it
+        compaction = {"spark.databricks.delta.autoCompact.minNumFiles": "6"}
+        history = {
+            "SIGHTLINE_HISTORY_TRIGGER_SECONDS": str(HISTORY_SECONDS),
+            "SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY,
+            "SIGHTLINE_SPARK_MASTER": "local[1]",
+            "SIGHTLINE_SPARK_CONF": json.dumps(compaction),
+        }
+        score = {"SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY, "SIGHTLINE_REGISTRY_POLL_SECONDS": "1"}
+
+        def process(name: str, module: str, more: Mapping[str, str], *arguments: str) -> ManagedProcess:
+            return ManagedProcess(name, module, arguments, environment={**common, **more}, log_folder=logs)
+
+        journals = str(folder / "journals")
+        self.cameras = process("cameras", "benchmarks.chaos.camera", cameras, journals, "--cameras", str(self._cameras))
+        self.score = process("score", "streaming.score", score)
+        self.incidents = process("incidents", "streaming.incidents", alerts)
+        self.history = process("history", "streaming.history", history)
+        self.twin = process("history-twin", "streaming.history", history)
+
+
+def kill(process: ManagedProcess, *, whole_tree: bool = True) -> None:
+    """SIGKILL to the process, and with `whole_tree` to its JVM and its workers in the same moment."""
+    if process.pid is None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(process.pid)
+        for victim in (root, *(root.children(recursive=True) if whole_tree else ())):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.send_signal(signal.SIGKILL)
+
+
+def python_workers(process: ManagedProcess) -> list[psutil.Process]:
+    """Spark's Python workers: what its daemon has forked."""
+    if process.pid is None:
+        return []
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                parent = child.parent()
+                if parent and "pyspark.daemon" in parent.cmdline():
+                    found.append(child)
+    return found
+
+
+def any_of(processes: list[psutil.Process], rng: random.Random) -> psutil.Process | None:
+    """One of them, the same for the same seed; None when there is none."""
+    return rng.choice(sorted(processes, key=lambda process: process.pid)) if processes else None
+
+
+def _asked(reader: TopicReader) -> int:
+    try:
+        return reader.ends()
+    except KafkaException as error:
+        raise OSError(str(error)) from error
