@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, ClassVar, Literal, Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -29,6 +29,9 @@ from sightline import __version__
 from sightline.settings import Section, run_folder
 
 log = logging.getLogger(__name__)
+
+# a series of its own beside each counter and histogram, which nothing here asks for
+disable_created_metrics()
 
 PORTS = {"producers": 9441, "score": 9442, "incidents": 9443, "history": 9444, "api": 9445, "sinks": 9446}
 """Where each process serves its metrics unless `[metrics] ports` says otherwise."""
