@@ -7,7 +7,8 @@ import typer
 from console.api.app import create_app
 from console.api.services import wire
 from console.api.settings import ApiSettings, OidcSettings
-from console.web.site import ROUTERS
+from console.web.floor_feed import FloorFeed
+from console.web.site import routers
 from sightline import logs
 from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 
@@ -18,14 +19,15 @@ def serve(settings: ApiSettings) -> None:
 
     settings.check()
     logs.configure("api")
+    kafka = KafkaSettings.load().for_role("operator")
     services = wire(
         settings,
         OidcSettings.load(),
-        kafka=KafkaSettings.load(),
+        kafka=kafka,
         tables=TableSettings.load(),
         registry=RegistrySettings.load(),
     )
-    app = create_app(services, ROUTERS)
+    app = create_app(services, routers(FloorFeed.of(kafka)))
     if services.setup:
         # to the terminal and nowhere else: the log may be kept by others
         typer.echo(

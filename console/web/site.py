@@ -1,10 +1,33 @@
-"""All routers of the pages."""
+"""All routers of the pages, and the feed of the cameras that belongs to them."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from console.web import access, assets
+from fastapi import APIRouter, FastAPI
+from starlette.concurrency import run_in_threadpool
 
-ROUTERS: tuple[APIRouter, ...] = (assets.router, access.router)
-"""What `create_app` takes beside the API's."""
+from console.web import access, alerts, assets, live, wall
+from console.web.floor_feed import FloorFeed
+
+ROUTERS: tuple[APIRouter, ...] = (
+    assets.router,
+    access.router,
+    live.router,
+    wall.router,
+    alerts.data,
+    alerts.router,
+)
+
+
+def routers(feed: FloorFeed) -> tuple[APIRouter, ...]:
+    """What `create_app` takes beside the API's; `feed` ends with the application."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.floor_feed = feed
+        yield
+        await run_in_threadpool(feed.stop)
+
+    return (APIRouter(lifespan=lifespan), *ROUTERS)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -26,6 +28,7 @@ from console.tables import History
 from sightline import codec
 from sightline.codec import MAX_NAME
 from sightline.contracts import ActionKind, Alert, AlertState, Severity
+from sightline.errors import QueryError, TableError
 
 router = APIRouter(prefix="/v1", tags=["alerts"], route_class=GuardedRoute)
 
@@ -145,17 +148,28 @@ async def stream(request: Request, here: Here) -> AsyncIterator[ServerSentEvent]
 @router.get("/alerts/{alert_id}")
 @needs(Role.VIEWER)
 def alert(alert_id: Id, here: Here) -> AlertDetail:
-    """One incident with its picture and everything that operators said of it."""
-    with here.histories.borrow("alerts") as history:
-        sql = f"SELECT * FROM {_source(history)} WHERE alert_id = '{alert_id}'"
-        found = records(history, sql)
-        said = _said(history, alert_id)
-    if not found:
+    """One incident with its picture and everything that operators said of it, as of the newest revision known here."""
+    known = here.feed.latest(alert_id)
+    found: dict[str, Any] | None = None
+    said: list[dict[str, Any]] = []
+    try:
+        with here.histories.borrow("alerts") as history:
+            found = next(
+                iter(records(history, f"SELECT * FROM {_source(history)} WHERE alert_id = '{alert_id}'")), None
+            )
+            said = _said(history, alert_id)
+    except (TableError, QueryError):
+        # what is on the topic can be looked at and answered while the tables are away
+        if known is None:
+            raise
+    if known and (found is None or known.revision > found["revision"]):
+        found = (found or {}) | msgspec.to_builtins(known, builtin_types=(bytes, datetime))
+    if found is None:
         raise _unknown(alert_id)
     actions = [Action.model_validate(row) for row in merged(said, here.actions.recent(alert_id))]
     answers = [action for action in actions if action.kind is not ActionKind.COMMENT]
     answered = {"answer": answers[-1].kind, "answered_by": answers[-1].actor} if answers else {}
-    return AlertDetail.model_validate(found[0] | answered | {"actions": actions})
+    return AlertDetail.model_validate(found | answered | {"actions": actions})
 
 
 @router.get(

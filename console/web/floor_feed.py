@@ -1,0 +1,128 @@
+"""Keeps the floor up to date while somebody looks: one thread for the topics, one for pictures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from console.web.floor import Floor, Picture, Told
+from sightline.errors import BrokerError
+from sightline.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+PICTURE_SECONDS = 2.0
+"""Between two looks at the cameras' pictures."""
+
+_WATCHED_SECONDS = 10.0
+"""How long after somebody asked for pictures they go on being fetched."""
+_RETRY_SECONDS = 3.0
+_POLL_SECONDS = 0.2
+
+
+class Topics(Protocol):
+    """Brings what was told; raises BrokerError when it cannot."""
+
+    def poll(self, seconds: float) -> Sequence[Told]: ...
+    def close(self) -> None: ...
+
+
+class Cameras(Protocol):
+    """Brings the newest pictures; raises BrokerError when it cannot."""
+
+    def sample(self, cameras: int) -> Sequence[Picture]: ...
+    def close(self) -> None: ...
+
+
+class FloorFeed:
+    """Begins when it is first watched. A broker that is away is waited for, and `fault` says why meanwhile."""
+
+    def __init__(self, topics: Callable[[], Topics], cameras: Callable[[], Cameras]) -> None:
+        self.floor = Floor()
+        self.fault: str | None = "the verdicts have not been reached yet"
+        self.pictures_fault: str | None = None
+        self._topics = topics
+        self._cameras = cameras
+        self._halt = threading.Event()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._watched = -_WATCHED_SECONDS
+
+    @classmethod
+    def of(cls, kafka: KafkaSettings) -> FloorFeed:
+        """The feed of a broker."""
+
+        def topics() -> Topics:
+            from console.web.floor_topics import FloorTopics
+
+            return FloorTopics(kafka)
+
+        def cameras() -> Cameras:
+            from console.web.floor_topics import FrameTails
+
+            return FrameTails(kafka)
+
+        return cls(topics, cameras)
+
+    def watch(self, *, pictures: bool = False) -> Floor:
+        """The floor, kept up to date from now on; its pictures too for the next seconds, where they are asked for."""
+        if pictures:
+            self._watched = time.monotonic()
+        with self._lock:
+            if not self._threads and not self._halt.is_set():
+                for name, run in (("floor", self._follow), ("floor-pictures", self._look)):
+                    self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+                    self._threads[-1].start()
+        return self.floor
+
+    def stop(self) -> None:
+        """End both threads."""
+        self._halt.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _follow(self) -> None:
+        while not self._halt.is_set():
+            try:
+                source = self._topics()
+            except BrokerError as error:
+                self._away(error)
+                continue
+            self.fault = None
+            try:
+                while not self._halt.is_set():
+                    self.floor.tell(source.poll(_POLL_SECONDS), time.time())
+            except BrokerError as error:
+                self._away(error)
+            finally:
+                source.close()
+
+    def _away(self, error: BrokerError) -> None:
+        if self.fault != str(error):
+            log.warning("no verdicts for the wall until the broker is back", extra={"error": str(error)})
+        self.fault = str(error)
+        self._halt.wait(_RETRY_SECONDS)
+
+    def _look(self) -> None:
+        source: Cameras | None = None
+        while not self._halt.wait(0.2):
+            if time.monotonic() - self._watched > _WATCHED_SECONDS:
+                continue
+            begun = time.monotonic()
+            try:
+                source = source or self._cameras()
+                self.floor.show(source.sample(len(self.floor.names())))
+                self.pictures_fault = None
+            except BrokerError as error:
+                self.pictures_fault = str(error)
+                if source:
+                    with suppress(BrokerError):
+                        source.close()
+                source = None
+            self._halt.wait(max(0.0, begun + PICTURE_SECONDS - time.monotonic()))
+        if source:
+            source.close()
