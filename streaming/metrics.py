@@ -37,7 +37,13 @@ QUERY_STAGE = Definition(
     ("query", "stage"),
     WORK_BUCKETS,
 )
-QUERIES = (QUERY_RUNNING, QUERY_STARTS, QUERY_LAG, QUERY_PROGRESS, QUERY_STAGE)
+QUERY_LOST = Definition(
+    "sightline_query_lost_records_total",
+    "counter",
+    "Records that retention removed before the query had read them",
+    ("query",),
+)
+QUERIES = (QUERY_RUNNING, QUERY_STARTS, QUERY_LAG, QUERY_PROGRESS, QUERY_STAGE, QUERY_LOST)
 
 FRAMES_IN = Definition("sightline_frames_read_total", "counter", "Frames that workers took from the topic")
 SHED = Definition("sightline_frames_shed_total", "counter", "Frames that were left out under overload")
@@ -147,6 +153,7 @@ class QueryMetrics:
         self._lag = QUERY_LAG.gauge(registry)
         self._progress = QUERY_PROGRESS.gauge(registry)
         self._stage = QUERY_STAGE.histogram(registry)
+        self._lost = QUERY_LOST.counter(registry)
 
     def started(self, query: str) -> None:
         """The query was started, or started again."""
@@ -156,6 +163,10 @@ class QueryMetrics:
     def running(self, query: str, active: bool) -> None:
         """Whether it runs now."""
         self._running.labels(query).set(active)
+
+    def lost(self, query: str, records: int) -> None:
+        """Records that it did not find any more."""
+        self._lost.labels(query).inc(records)
 
     def progress(self, query: str, at: datetime, lag: int, milliseconds: Mapping[str, int]) -> None:
         """What the query told of a micro-batch."""

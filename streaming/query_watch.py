@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from streaming.metrics import QueryMetrics
+from streaming.retention import LossWatch
 
 if TYPE_CHECKING:
     from pyspark.sql.streaming import StreamingQuery
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
+GAP_FREE = frozenset({"score"})
+"""Queries whose topic has no gaps in its offsets, so that a record that was not read was lost."""
 
 
 class QueryWatch:
@@ -26,6 +29,7 @@ class QueryWatch:
         self._metrics = metrics
         self._queries: dict[str, Any] = {}
         self._told: dict[str, str] = {}
+        self._losses = {name: LossWatch() for name in GAP_FREE}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="query-watch", daemon=True)
 
@@ -53,6 +57,9 @@ class QueryWatch:
         """Look at every query once."""
         for name, query in list(self._queries.items()):
             self._metrics.running(name, bool(query.isActive))
+            if name in self._losses and (lost := self._losses[name].look(query)):
+                self._metrics.lost(name, lost)
+                log.error("records were gone before they were read", extra={"query": name, "records_lost": lost})
             progress = query.lastProgress
             if progress is not None and progress["timestamp"] != self._told.get(name):
                 self._told[name] = progress["timestamp"]
