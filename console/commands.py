@@ -54,7 +54,7 @@ def alerts(
         raise typer.BadParameter("choose --from-beginning or --open")
     follow_alerts(
         lambda: AlertSubscriber(
-            KafkaSettings.load(bootstrap=bootstrap),
+            KafkaSettings.load(bootstrap=bootstrap).for_role("operator"),
             start="earliest" if from_beginning else "open" if open_ else "now",
             cameras=camera or (),
             severities=severity or (),
@@ -171,7 +171,7 @@ def verify(
     from console.verdict import run
     from sightline.settings import KafkaSettings, TableSettings
 
-    kafka = None if tables_only else KafkaSettings.load(bootstrap=bootstrap)
+    kafka = None if tables_only else KafkaSettings.load(bootstrap=bootstrap).for_role("engineer")
     raise typer.Exit(run(TableSettings.load(root=root), kafka, wait=wait, json=json))
 
 

@@ -15,9 +15,10 @@ import subprocess
 import time
 import tomllib
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import psutil
 import tomli_w
@@ -26,14 +27,16 @@ from confluent_kafka.admin import AdminClient
 from pydantic import Field
 
 from infra import ports
-from infra.broker_config import last_ports, logging_properties, server_properties
+from infra.broker_config import last_certificate_port, last_ports, logging_properties, server_properties
+from infra.broker_security import BrokerSecurity
 from infra.jars import locate
 from infra.java import SHARED_CORES, find_java
 from sightline.errors import BrokerError, PrerequisiteError, SettingsError
-from sightline.settings import Section, run_folder
+from sightline.settings import KafkaRole, KafkaSettings, Section, run_folder
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 _MIB = 1024 * 1024
+_SECURITY_KEYS = ("security_protocol", "ca_file", "roles")
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +50,10 @@ class BrokerSettings(Section):
     port: Port = 0
     """0 takes the port of the last start if it is still free, else any free one."""
     controller_port: Port = 0
+    secure: bool = False
+    """TLS on every listener, a user for each role, and nothing allowed that its role does not need."""
+    certificate_port: Port = 0
+    """Of a secured broker: where clients connect by certificate, and no password counts."""
     heap: Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]$")] = "512m"
     folder: Path = Field(default_factory=lambda: run_folder() / "kafka")
     free_disk_mb: Annotated[int, Field(ge=0)] = 2048
@@ -70,11 +77,23 @@ class EmbeddedBroker:
         self._config = self.folder / "server.properties"
         self._logging = self.folder / "log4j2.properties"
         self._port = self.settings.port
+        self._certificate_port = self.settings.certificate_port
+        self._security = BrokerSecurity(self.folder / "security", self.settings.host) if self.settings.secure else None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"{self.settings.host}:{self._port}"
+
+    def endpoint(self) -> dict[str, Any]:
+        """The `[kafka]` keys that lead to this broker, credentials of each role included when it is secured."""
+        return {"bootstrap": self.bootstrap} | (self._security.endpoint() if self._security else {})
+
+    def certified(self, role: KafkaRole) -> KafkaSettings:
+        """How `role` connects by certificate; only of a broker that is secured and has been started."""
+        if self._security is None:
+            raise SettingsError("this broker has no certificates; set [broker] secure = true and start it again")
+        return self._security.certified(role, f"{self.settings.host}:{self._certificate_port}")
 
     @property
     def pid(self) -> int | None:
@@ -110,6 +129,8 @@ class EmbeddedBroker:
         self._process = self._launch(command)
         try:
             self._wait_until_it_serves(self._process)
+            if self._security:
+                self._security.create_users(self.certified("admin"))
         except BaseException:
             self.stop()
             raise
@@ -169,10 +190,20 @@ class EmbeddedBroker:
         port, controller_port = last_ports(self._config)
         self._port = self._choose_port("port", self.settings.port, port)
         controller_port = self._choose_port("controller_port", self.settings.controller_port, controller_port)
+        if self._security:
+            self._certificate_port = self._choose_port(
+                "certificate_port", self.settings.certificate_port, last_certificate_port(self._config)
+            )
+            self._security.prepare()
         self._logging.write_text(logging_properties(self.log_file))
         self._config.write_text(
             server_properties(
-                host=self.settings.host, port=self._port, controller_port=controller_port, data=self._data
+                host=self.settings.host,
+                port=self._port,
+                controller_port=controller_port,
+                data=self._data,
+                certificate_port=self._certificate_port,
+                security=self._security.properties() if self._security else None,
             )
         )
 
@@ -247,10 +278,9 @@ class EmbeddedBroker:
         """Whether the broker answers as a client sees it, which is later than its port is open."""
         if not ports.answers(self.settings.host, self._port):
             return False
+        keys = self.certified("admin").librdkafka() if self._security else {"bootstrap.servers": self.bootstrap}
         try:
-            return bool(
-                AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=2).brokers
-            )
+            return bool(AdminClient({**keys, "log_level": 0}).list_topics(timeout=2).brokers)
         except KafkaException:
             return False
 
@@ -260,9 +290,10 @@ class EmbeddedBroker:
         return "\n".join(text for text in texts if text) or "(nothing was logged)"
 
 
-def write_endpoint(bootstrap: str) -> Path:
+def write_endpoint(bootstrap: str, security: Mapping[str, Any] | None = None) -> Path:
     """Note the broker's address in `run/sightline.toml`, where every command looks; other entries there stay.
 
+    `security` are the further `[kafka]` keys of a secured broker; without them those of an earlier one are removed.
     Raises SettingsError when the file is there and is not TOML.
     """
     path = run_folder() / "sightline.toml"
@@ -270,7 +301,10 @@ def write_endpoint(bootstrap: str) -> Path:
         tables = tomllib.loads(path.read_text()) if path.is_file() else {}
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML ({error}); correct or delete it") from error
-    tables["kafka"] = {**tables.get("kafka", {}), "bootstrap": bootstrap}
+    before = tables.get("kafka", {})
+    if "roles" in before:
+        before = {key: value for key, value in before.items() if key not in _SECURITY_KEYS}
+    tables["kafka"] = {**before, "bootstrap": bootstrap, **(security or {})}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(tomli_w.dumps(tables))

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sightline.settings import MAX_MESSAGE_BYTES
 
 
-def server_properties(*, host: str, port: int, controller_port: int, data: Path) -> str:
-    """Text of `server.properties`: one process that is broker and controller, both on `host`."""
+def server_properties(
+    *,
+    host: str,
+    port: int,
+    controller_port: int,
+    data: Path,
+    certificate_port: int = 0,
+    security: Mapping[str, Any] | None = None,
+) -> str:
+    """Text of `server.properties`: one process that is broker and controller, both on `host`.
+
+    With the properties of `security` all listeners are encrypted, and `certificate_port` is one more, for clients with
+    certificates.
+    """
+    listeners = {"PLAINTEXT": ("PLAINTEXT", port)}
+    if security is not None:
+        listeners = {"CLIENTS": ("SASL_SSL", port), "CERTIFICATES": ("SSL", certificate_port)}
+    inside = {"CONTROLLER": ("PLAINTEXT" if security is None else "SSL", controller_port)}
     properties = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{host}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": _addresses(host, listeners | inside),
+        "advertised.listeners": _addresses(host, listeners),
+        "listener.security.protocol.map": ",".join(
+            f"{name}:{kind}" for name, (kind, _) in (listeners | inside).items()
+        ),
         "log.dirs": data,
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "replica.fetch.max.bytes": MAX_MESSAGE_BYTES,
@@ -38,15 +58,29 @@ def server_properties(*, host: str, port: int, controller_port: int, data: Path)
         # for last_ports; Kafka passes over keys that it does not know
         _PORT: port,
         _CONTROLLER_PORT: controller_port,
+        _CERTIFICATE_PORT: certificate_port,
+        **(security or {}),
     }
     return "".join(f"{key}={value}\n" for key, value in properties.items())
 
 
 def last_ports(config: Path) -> tuple[int, int]:
     """Ports of the broker and the controller in a file of `server_properties`; 0 for each that it does not tell."""
+    return _noted(config, _PORT), _noted(config, _CONTROLLER_PORT)
+
+
+def last_certificate_port(config: Path) -> int:
+    """The port for clients with certificates, as `last_ports`."""
+    return _noted(config, _CERTIFICATE_PORT)
+
+
+def _noted(config: Path, key: str) -> int:
     lines = config.read_text().splitlines() if config.is_file() else []
-    found = dict(line.partition("=")[::2] for line in lines)
-    return int(found.get(_PORT, 0)), int(found.get(_CONTROLLER_PORT, 0))
+    return int(dict(line.partition("=")[::2] for line in lines).get(key, 0))
+
+
+def _addresses(host: str, listeners: Mapping[str, tuple[str, int]]) -> str:
+    return ",".join(f"{name}://{host}:{port}" for name, (_, port) in listeners.items())
 
 
 def logging_properties(log_file: Path) -> str:
@@ -70,3 +104,4 @@ appender.file.strategy.max = 3
 
 _PORT = "sightline.port"
 _CONTROLLER_PORT = "sightline.controller.port"
+_CERTIFICATE_PORT = "sightline.certificate.port"

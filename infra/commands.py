@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
+
+from sightline.settings import KafkaRole
 
 app = typer.Typer()
 
@@ -21,6 +24,9 @@ def broker(
     stop: Annotated[
         bool, typer.Option("--stop", help="Stop a broker that was left running from this run folder.")
     ] = False,
+    secure: Annotated[
+        bool | None, typer.Option("--secure", help="TLS, a user for each role, and nothing more than it needs.")
+    ] = None,
 ) -> None:
     """Run a real Kafka broker here until Ctrl-C, with all topics created.
 
@@ -33,19 +39,18 @@ def broker(
 
     `sightline broker --port 9092`
 
-    `SIGHTLINE_BROKER_HOST=192.0.2.7 sightline broker --port 9092` for cameras on other hosts, without encryption
+    `SIGHTLINE_BROKER_HOST=192.0.2.7 sightline broker --secure --port 9092` for cameras on other hosts
 
     `sightline broker --stop`
     """
     import signal
     from threading import Event
 
-    from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
-    from infra.topics import ensure_topics
+    from infra.broker import BrokerSettings, EmbeddedBroker
+    from infra.deployment import open_up
     from sightline.errors import BrokerError
-    from sightline.settings import KafkaSettings
 
-    kafka = EmbeddedBroker(BrokerSettings.load(port=port, heap=heap))
+    kafka = EmbeddedBroker(BrokerSettings.load(port=port, heap=heap, secure=secure))
     if stop:
         typer.echo("stopped" if kafka.stop_leftover() else f"no broker runs from {kafka.folder}")
         return
@@ -54,8 +59,7 @@ def broker(
         signal.signal(number, lambda *_: asked.set())
     typer.echo("starting Kafka, some seconds …")
     with kafka:
-        endpoint = write_endpoint(kafka.bootstrap)
-        report = ensure_topics(KafkaSettings.load(bootstrap=kafka.bootstrap))
+        endpoint, report = open_up(kafka)
         typer.echo(f"Kafka serves on {kafka.bootstrap} (noted in {endpoint}); log: {kafka.log_file}")
         typer.echo(f"topics: {', '.join((*report.created, *report.present))}")
         typer.echo("Ctrl-C stops it")
@@ -86,13 +90,102 @@ def topics(bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] =
     from infra.topics import TopicSettings, ensure_topics, plan
     from sightline.settings import KafkaSettings
 
-    kafka, kept = KafkaSettings.load(bootstrap=bootstrap), TopicSettings.load()
+    kafka, kept = KafkaSettings.load(bootstrap=bootstrap).for_role("admin"), TopicSettings.load()
     report = ensure_topics(kafka, kept)
     table = Table("topic", "parts", "clean-up", "kept in each partition", "", box=None)
     for topic in plan(kafka, kept):
         state = "created" if topic.name in report.created else "fits"
         table.add_row(topic.name, str(topic.partitions), topic.config["cleanup.policy"], topic.kept, state)
     Console().print(table)
+
+
+@app.command(rich_help_panel="Infrastructure")
+def acls(
+    role: Annotated[list[KafkaRole] | None, typer.Option(help="Only this role; may be repeated.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="The user who gets the role; by default it is called like the role.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare with what the broker has.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Grant at the broker what is missing.")] = False,
+    bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] = None,
+) -> None:
+    """Print what each role may do in Kafka, compare it with the broker, or grant it.
+
+    Safe to repeat; takes no right away. `--check` and `--apply` connect as the admin of `[kafka.roles.admin]`. With
+    `--check` it leaves with 1 when a right is missing.
+
+    Examples:
+
+    `sightline acls`
+
+    `sightline acls --role camera --user camera-north --apply`
+    """
+    from infra.acls import ensure_acls
+    from infra.acls_table import show_reports, show_table
+    from sightline.errors import SettingsError
+    from sightline.kafka_roles import GRANTED_ROLES
+    from sightline.settings import KafkaSettings
+
+    chosen = [one for one in GRANTED_ROLES if not role or one in role]
+    if user and len(chosen) != 1:
+        raise SettingsError(f"--user {user!r} needs one --role, the one that it gets")
+    kafka = KafkaSettings.load(bootstrap=bootstrap)
+    if not (check or apply):
+        show_table(chosen, kafka)
+        return
+    users = {user or kafka.user_of(one): one for one in chosen}
+    reports = ensure_acls(kafka.for_role("admin"), users, apply=apply)
+    show_reports(reports, applied=apply)
+    if not apply and any(report.missing for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command("kafka-user", rich_help_panel="Infrastructure")
+def kafka_user(
+    name: Annotated[str, typer.Argument(help="The user, such as `camera-north`.")],
+    role: Annotated[KafkaRole | None, typer.Option(help="What it may do.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Its password; without such a file, one is made.", metavar="FILE")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take its password and rights away.")] = False,
+    bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] = None,
+) -> None:
+    """Make a user of Kafka with a role, or remove one.
+
+    The password (SCRAM) lies in a file that only you can read, by default `run/kafka-users/NAME.password`. Called again
+    with another file, it changes the password. Connects as the admin of `[kafka.roles.admin]`.
+
+    Examples:
+
+    `sightline kafka-user camera-north --role camera`
+
+    `sightline kafka-user camera-north --remove`
+    """
+    from infra.acls import ensure_acls
+    from infra.kafka_users import password_in, remove_user, set_passwords
+    from sightline.errors import SettingsError
+    from sightline.settings import KafkaSettings, run_folder
+
+    admin = KafkaSettings.load(bootstrap=bootstrap).for_role("admin")
+    if remove:
+        remove_user(admin, name)
+        typer.echo(f"{name} is removed; connections that it has open stay until they end")
+        return
+    if role is None:
+        raise SettingsError("--role says what the user may do; `sightline acls` lists the roles")
+    file = password_file or run_folder() / "kafka-users" / f"{quote(name, safe='')}.password"
+    set_passwords(admin, {name: password_in(file)})
+    ensure_acls(admin, {name: role}, apply=True)
+    typer.echo(f"user {name}, role {role}; its password is in {file}. On its host, in sightline.toml:\n")
+    ca = 'ca_file = "ca.pem"\n' if admin.ca_file else ""
+    typer.echo(
+        f'[kafka]\nbootstrap = "{admin.bootstrap}"\nsecurity_protocol = "{_password_protocol(admin.encrypted)}"\n{ca}'
+        f'sasl_username = "{name}"\nsasl_password_file = "{file.name}"'
+    )
+
+
+def _password_protocol(encrypted: bool) -> str:
+    return "SASL_SSL" if encrypted else "SASL_PLAINTEXT"
 
 
 @app.command(rich_help_panel="Infrastructure")

@@ -10,20 +10,22 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import Self
 
+from infra.acls import ensure_acls
 from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
 from infra.lag import behind
 from infra.live import LiveFeed
 from infra.processes import ManagedProcess
-from infra.topics import ensure_topics
+from infra.topics import TopicReport, ensure_topics
+from sightline.kafka_roles import GRANTED_ROLES, INCIDENTS_GROUP
 from sightline.settings import KafkaSettings, run_folder
 
 log = logging.getLogger(__name__)
 
-INCIDENTS_GROUP = "sightline-incidents"
 READY_SECONDS = 180.0
 STALLED_SECONDS = 60.0
 
@@ -60,9 +62,13 @@ class Deployment:
         """Start the broker, unless one outside was named, and create the topics."""
         if self._outside_kafka is None:
             self.broker = self._parts.enter_context(EmbeddedBroker(BrokerSettings.load()))
-        self.kafka = KafkaSettings.load(bootstrap=self._outside_kafka or self.broker.bootstrap)
-        write_endpoint(self.kafka.bootstrap)
-        ensure_topics(self.kafka)
+            open_up(self.broker)
+            settings = KafkaSettings.load(**self.broker.endpoint())
+        else:
+            settings = KafkaSettings.load(bootstrap=self._outside_kafka)
+            write_endpoint(settings.bootstrap)
+            ensure_topics(settings.for_role("admin"))
+        self.kafka = settings.for_role("engineer")
         return self
 
     def __exit__(
@@ -97,6 +103,18 @@ class Deployment:
         group = self.kafka.topic_prefix + INCIDENTS_GROUP
         wait("the last incidents", lambda: behind(self.kafka, group, self.kafka.topics.inspections))
         self.incidents.stop()
+
+
+def open_up(broker: EmbeddedBroker) -> tuple[Path, TopicReport]:
+    """Note where a broker that has been started is, create its topics and, where it is secured, grant the rights."""
+    endpoint = broker.endpoint()
+    security = {key: value for key, value in endpoint.items() if key != "bootstrap"}
+    noted = write_endpoint(broker.bootstrap, security)
+    kafka = KafkaSettings.load(**endpoint)
+    report = ensure_topics(kafka.for_role("admin"))
+    if broker.settings.secure:
+        ensure_acls(kafka.for_role("admin"), {role: role for role in GRANTED_ROLES}, apply=True)
+    return noted, report
 
 
 def wait_for_none(what: str, left: Callable[[], int]) -> None:

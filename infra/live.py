@@ -26,6 +26,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from sightline import codec
 from sightline.contracts import Alert, AlertState, CameraEvent, CameraEventKind, Inspection, Severity, Verdict
 from sightline.errors import SightlineError
+from sightline.kafka_roles import LIVE_GROUP
 from sightline.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class LiveFeed:
         self.view = View()
         self._pictures = pictures
         self._topics = kafka.topics
-        keys = {"group.id": "sightline-live", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        keys = {"group.id": LIVE_GROUP, "enable.auto.commit": False, "isolation.level": "read_committed"}
         self._consumer = Consumer(kafka.librdkafka(**keys), logger=log)
         # questions of the consumer that follows would wait behind its own long polls
         self._asker = Consumer(kafka.librdkafka(**keys), logger=log)

@@ -145,7 +145,7 @@ def ensure_topics(kafka: KafkaSettings | None = None, kept: TopicSettings | None
     Raises BrokerError naming the address when no broker answers within seconds, and naming topic, setting, value and
     remedy when an existing topic would break the pipeline.
     """
-    kafka = kafka or KafkaSettings.load()
+    kafka = kafka or KafkaSettings.load().for_role("admin")
     wanted = plan(kafka, kept or TopicSettings.load())
     admin = AdminClient(kafka.librdkafka(log_level=0))
     existing = _partitions(admin, kafka)

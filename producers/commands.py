@@ -87,7 +87,7 @@ def produce(
     from sightline.settings import KafkaSettings
 
     settings = ProducerSettings.load(line=line, fps=fps, policy=policy)
-    kafka = KafkaSettings.load()
+    kafka = KafkaSettings.load().for_role("camera")
     plans = _plans(_specs(sources or [], cameras, settings), camera or [], product, loop, settings)
     logs.configure("producers")
     stopping = threading.Event()

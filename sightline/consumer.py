@@ -51,7 +51,7 @@ def open_consumer(settings: KafkaSettings, *, connect_seconds: float, **more: An
             opened.close()
         raise BrokerError(
             f"what listens at {settings.bootstrap} does not answer as a Kafka broker: {error}; correct the address or "
-            "the [kafka] security settings"
+            f"the [kafka] security settings (now {settings.security_protocol}, user {settings.user or 'none'})"
         ) from error
 
 

@@ -21,6 +21,11 @@ INCIDENTS_GROUP = "sightline-incidents"
 SUBSCRIBER_GROUPS = "alerts-"
 """Groups of named alert subscribers begin so: a free choice would let them enter the group of the incident process."""
 
+NO_GROUP = "unused: this consumer never joins or commits"
+"""The group of librdkafka's consumers that have none: it wants a name, and looks up who coordinates it."""
+LIVE_GROUP = "sightline-live"
+"""The same of the demo's screen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -61,6 +66,7 @@ def grants(role: KafkaRole, kafka: KafkaSettings) -> tuple[Grant, ...]:
             write(topics.alerts, "alerts"),
             Grant("topic", topics.alert_state, ("read", "write"), "the state of its fold"),
             Grant("group", group, ("read",), "shares the cameras, notes how far it came"),
+            Grant("group", NO_GROUP, ("describe",), "reads its state without a group"),
             Grant("transactional-id", group + "-", ("write",), "alerts, state and offsets at once", prefixed=True),
         ),
         "historian": tuple(
@@ -72,7 +78,8 @@ def grants(role: KafkaRole, kafka: KafkaSettings) -> tuple[Grant, ...]:
         ),
         "operator": (
             read(topics.alerts, "alerts"),
-            write(topics.operator_actions, "what operators do about them"),
+            Grant("topic", topics.operator_actions, ("read", "write"), "what operators do about them"),
+            *(read(topic, "the wall") for topic in (topics.inspections, topics.camera_events, topics.frames)),
             Grant("group", SUBSCRIBER_GROUPS, ("read",), "named subscribers", prefixed=True),
         ),
         "engineer": (
@@ -81,6 +88,7 @@ def grants(role: KafkaRole, kafka: KafkaSettings) -> tuple[Grant, ...]:
             Grant("topic", topics.replays, ("read", "write"), "which dead letters were replayed"),
             *(read(topic, "the live view") for topic in (topics.inspections, topics.alerts, topics.camera_events)),
             Grant("group", group, ("describe",), "how far the incident process is behind"),
+            *(Grant("group", name, ("describe",), "reads without a group") for name in (NO_GROUP, LIVE_GROUP)),
         ),
     }  # fmt: skip
     return table.get(role, ())

@@ -185,6 +185,11 @@ class KafkaSettings(Section):
         _require_consistent(chosen)
         return chosen
 
+    def user_of(self, role: KafkaRole) -> str:
+        """The user that has the role: the one in `[kafka.roles]`, else one that is called like it."""
+        own = self.roles.get(role)
+        return (own and own.sasl_username) or role
+
     def librdkafka(self, **more: Any) -> dict[str, Any]:
         """Keys of confluent-kafka, for clients of any kind."""
         return client_keys.librdkafka(self) | more

@@ -63,7 +63,7 @@ class AlertSubscriber:
         patience: float = 300.0,
     ) -> None:
         """Connects at once; raises BrokerError when no broker answers or the topic does not exist."""
-        self._settings = settings or KafkaSettings.load()
+        self._settings = settings or KafkaSettings.load().for_role("operator")
         self._topic = self._settings.topics.alerts
         self._cameras = frozenset(cameras)
         self._severities = frozenset(severities)

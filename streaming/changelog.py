@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sightline.errors import BrokerError
+from sightline.kafka_roles import NO_GROUP
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
 from streaming.fold import CameraState
 
@@ -77,7 +78,7 @@ def _end(kafka: KafkaSettings, place: TopicPartition) -> int:
 def _keys(kafka: KafkaSettings) -> dict[str, object]:
     return kafka.librdkafka(
         **{
-            "group.id": "unused: this consumer never joins or commits",
+            "group.id": NO_GROUP,
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,

@@ -47,7 +47,7 @@ def list_(
     from streaming import dead_letters
 
     count = 0
-    for found in dead_letters.find(KafkaSettings.load(), _selection(reason, camera, since, until)):
+    for found in dead_letters.find(KafkaSettings.load().for_role("engineer"), _selection(reason, camera, since, until)):
         count += 1
         typer.echo(msgspec.json.encode(_facts(found)).decode() if as_json else _line(found))
     if not as_json:
@@ -66,7 +66,7 @@ def show(
     from sightline.settings import KafkaSettings
     from streaming import dead_letters
 
-    found = dead_letters.one(KafkaSettings.load(), letter)
+    found = dead_letters.one(KafkaSettings.load().for_role("engineer"), letter)
     for name, value in _facts(found).items():
         typer.echo(f"{name:<12} {_printable(value)}")
     typer.echo(f"{'key':<12} {found.letter.key!r}")
@@ -105,7 +105,9 @@ def replay(
     from streaming import dead_letters
 
     selection = replace(_selection(reason, camera, since, until), ids=tuple(letter or ()))
-    report = dead_letters.replay(KafkaSettings.load(), selection, again=again, limit=limit, send=yes)
+    report = dead_letters.replay(
+        KafkaSettings.load().for_role("engineer"), selection, again=again, limit=limit, send=yes
+    )
     total = report.sent.total()
     typer.echo(f"{total} sent" if yes else f"{total} would be sent; --yes sends them")
     for name, count in sorted(report.sent.items()):

@@ -24,6 +24,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from sightline import codec
 from sightline.contracts import DeadLetter, Reason
 from sightline.errors import BrokerError, SettingsError, SightlineError
+from sightline.kafka_roles import NO_GROUP
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -283,7 +284,7 @@ def _partitions(kafka: KafkaSettings, consumer: Consumer, topic: str) -> list[in
 def _keys(kafka: KafkaSettings) -> dict[str, Any]:
     return kafka.librdkafka(
         **{
-            "group.id": "unused: this consumer never joins or commits",
+            "group.id": NO_GROUP,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "allow.auto.create.topics": False,

@@ -70,7 +70,7 @@ def main(until_caught_up: bool = False) -> None:
     """Run until SIGTERM or Ctrl-C, or until every topic's records of this moment are in their table."""
     logs.configure("history")
     stop = stop_event()
-    kafka, tables, settings = KafkaSettings.load(), TableSettings.load(), HistorySettings.load()
+    kafka, tables, settings = KafkaSettings.load().for_role("historian"), TableSettings.load(), HistorySettings.load()
     session, maintenance = SparkSettings.load(), MaintenanceSettings.load()
     spark = build_session("sightline-history", session.model_copy(update={"conf": SESSION | session.conf}))
     try:

@@ -36,7 +36,7 @@ def main() -> None:
     measured, registry = MetricsSettings.load(), new_registry("incidents")
     with MetricsServer("incidents", registry, measured):
         follow(
-            KafkaSettings.load(),
+            KafkaSettings.load().for_role("incidents"),
             AlertSettings.load(),
             IncidentSettings.load(),
             stop,

@@ -88,7 +88,7 @@ def main() -> None:
     """Run until SIGTERM or Ctrl-C; a query that fails is started again, with growing pauses."""
     logs.configure("score")
     stop = stop_event()
-    settings, kafka = ScoreSettings.load(), KafkaSettings.load()
+    settings, kafka = ScoreSettings.load(), KafkaSettings.load().for_role("scorer")
     seen = [view for _, view in views(settings)]
     folder, registry, measured = Path(settings.detectors), RegistrySettings.load(), MetricsSettings.load()
     champions = Mirror(folder, registry, settings.backend, settings.precision, views=seen)
