@@ -120,7 +120,7 @@ def register_version(
     at each step. Raises RegistryError when the registry cannot be reached or refuses.
     """
     check_product(product)
-    with _client(settings) as client:
+    with connected(settings) as client:
         run = client.create_run(_experiment(client, settings), run_name=name)
         run_id = run.info.run_id
         try:
@@ -167,7 +167,7 @@ def champions(settings: RegistrySettings) -> dict[str, RegisteredDetector]:
 def named(alias: str, settings: RegistrySettings) -> dict[str, RegisteredDetector]:
     """Product to the version with this alias, for every product that has one; raises RegistryError."""
     found = {}
-    with _client(settings) as client:
+    with connected(settings) as client:
         for model in _models(client, settings):
             if alias not in model.aliases:
                 continue
@@ -184,7 +184,7 @@ def named(alias: str, settings: RegistrySettings) -> dict[str, RegisteredDetecto
 def entries(settings: RegistrySettings) -> list[RegistryEntry]:
     """Every version that Sightline registered, by name, the newest first (at most 100 each); raises RegistryError."""
     found = []
-    with _client(settings) as client:
+    with connected(settings) as client:
         for model in sorted(_models(client, settings), key=lambda model: str(model.name)):
             versions = client.search_model_versions(f"name = '{model.name}'", max_results=_PAGE)
             for version in sorted(versions, key=lambda version: -int(version.version)):
@@ -220,7 +220,7 @@ def find(target: str, settings: RegistrySettings) -> RegisteredDetector:
 def set_champion(product: str, version: str, settings: RegistrySettings) -> RegisteredDetector:
     """Make `version` of a product's detector the champion; raises RegistryError when there is no such version."""
     name = settings.model_prefix + check_product(product)
-    with _client(settings) as client:
+    with connected(settings) as client:
         detector = _detector(client.get_model_version(name, version), settings)
         _crown(client, name, version)
     return detector
@@ -229,7 +229,7 @@ def set_champion(product: str, version: str, settings: RegistrySettings) -> Regi
 def roll_back(product: str, settings: RegistrySettings) -> RegisteredDetector:
     """Make the champion before this one champion again; raises RegistryError when there was none."""
     name = settings.model_prefix + check_product(product)
-    with _client(settings) as client:
+    with connected(settings) as client:
         former = _former(client.get_registered_model(name))
         if not former:
             raise RegistryError(
@@ -257,7 +257,7 @@ def fetch(
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
-        with _client(settings) as client:
+        with connected(settings) as client:
             from mlflow.artifacts import download_artifacts
 
             uri = client.get_model_version_download_uri(detector.name, detector.version)
@@ -294,7 +294,7 @@ def add_to_run(
 
     Raises RegistryError.
     """
-    with _client(settings) as client:
+    with connected(settings) as client:
         for key, text in (tags or {}).items():
             client.set_tag(run_id, key, text)
         for key, value in metrics.items():
@@ -303,7 +303,7 @@ def add_to_run(
 
 
 @contextmanager
-def _client(settings: RegistrySettings) -> Iterator[Any]:
+def connected(settings: RegistrySettings) -> Iterator[Any]:
     """An MlflowClient whose failures come out as RegistryError."""
     # ask no one outside, and answer within seconds when the server is gone: callers have their own retries
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

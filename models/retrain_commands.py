@@ -49,6 +49,9 @@ def retrain(
     mask: Annotated[Path | None, typer.Option(help="The mask that the champion learnt under, if it did.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to train with.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="What was done and why, as one JSON object.")] = False,
+    progress_lines: Annotated[
+        bool, typer.Option("--progress-lines", help="Say on stderr how far each step is: `progress STEP DONE TOTAL`.")
+    ] = False,
 ) -> None:
     """Train the next detector of a product from the line's own history, and compare it with the champion.
 
@@ -89,13 +92,17 @@ def retrain(
         threads=threads,
         gate=Policy(tolerance=tolerance, slower=slower),
     )
-    outcome = run(product, RegistrySettings.load(), options)
+    outcome = run(product, RegistrySettings.load(), options, _progress_line if progress_lines else None)
     if as_json:
         typer.echo(msgspec.json.encode(outcome).decode())
     else:
         _print(outcome)
     if outcome.result is Result.REFUSED:
         raise typer.Exit(REFUSED)
+
+
+def _progress_line(step: str, done: int, total: int) -> None:
+    typer.echo(f"progress {step.replace(' ', '-')} {done} {total}", err=True)
 
 
 def _print(outcome: Outcome) -> None:

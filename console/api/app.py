@@ -14,11 +14,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from console.api import problems
 from console.api.guard import SECURITY_SCHEMES, require_roles
 from console.api.problems import ProblemBody
-from console.api.routes import access, alerts, detectors, history, inspect, system
+from console.api.routes import access, alerts, charts, detectors, exports, history, inspect, parts, retraining, system
 from console.api.services import Services
 from sightline import __version__
 
-ROUTERS = (system.router, access.router, history.router, alerts.router, detectors.router, inspect.router)
+ROUTERS = (
+    system.router,
+    access.router,
+    history.router,
+    parts.router,
+    alerts.router,
+    charts.router,
+    exports.router,
+    detectors.router,
+    retraining.router,
+    inspect.router,
+)
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",

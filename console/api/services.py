@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,12 +18,15 @@ from console.api.guard import Guard, principal
 from console.api.histories import Histories
 from console.api.keys import ApiKeys
 from console.api.oidc import SignOn
+from console.api.retraining import Retrainings
 from console.api.roles import Principal
+from console.api.run_records import Records, RunRecords
 from console.api.sessions import Sessions
 from console.api.settings import ApiSettings, OidcSettings
 from console.api.store import Store
 from console.api.throttle import Throttle
 from console.api.users import Users
+from console.engineering.exports import Exports
 from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 
 
@@ -53,6 +57,9 @@ class Services:
     actions: Actions
     feed: AlertFeed
     catalogue: Catalogue
+    records: RunRecords
+    retrainings: Retrainings
+    exports: Exports
     sign_on: SignOn | None
     setup: SetupToken | None
 
@@ -60,6 +67,7 @@ class Services:
         """Let go of threads and connections."""
         self.feed.stop()
         self.catalogue.close()
+        self.retrainings.close()
 
 
 def wire(
@@ -72,10 +80,13 @@ def wire(
     sink: ActionSink | None = None,
     feed: AlertFeed | None = None,
     detectors: Registry | None = None,
+    records: Records | None = None,
+    retrain: Sequence[str] | None = None,
 ) -> Services:
     """All parts; raises PrerequisiteError when the folder cannot be used. Nothing is asked of broker or registry."""
     store, audit = Store(settings.folder), AuditTrail(settings.folder)
     users, keys, sessions = Users(store), ApiKeys(store), Sessions(store, settings.session_hours)
+    histories = Histories(tables)
     return Services(
         settings=settings,
         users=users,
@@ -85,7 +96,7 @@ def wire(
         guard=Guard(keys, sessions, audit, settings.requests_a_minute),
         names=Throttle(settings.login_attempts),
         addresses=Throttle(4 * settings.login_attempts),
-        histories=Histories(tables),
+        histories=histories,
         actions=Actions(store, sink or KafkaActions(kafka)),
         feed=feed or AlertFeed.of(kafka),
         catalogue=Catalogue(
@@ -95,6 +106,9 @@ def wire(
             threads=settings.threads,
             registry=detectors,
         ),
+        records=RunRecords(registry, records),
+        retrainings=Retrainings(settings.folder, audit, retrain),
+        exports=Exports(histories),
         sign_on=SignOn(oidc, store.secret("oidc")) if oidc.issuer else None,
         setup=None if users.list() else SetupToken(),
     )

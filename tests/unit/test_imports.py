@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "producers": ("sightline",),
     "models": ("sightline",),
     "streaming": ("sightline", "models.runtime", "models.registry", "infra.spark"),
-    "console": ("sightline", "models.runtime", "models.registry"),
+    "console": ("sightline", "models.runtime", "models.registry", "models.run_files"),
     "infra": ("sightline",),
 }
 HEAVY = {"pyspark", "torch", "mlflow", "kafka", "confluent_kafka", "cv2", "numpy"}

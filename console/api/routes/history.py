@@ -26,6 +26,7 @@ from console.api.shapes import (
     Tables,
 )
 from console.catalog import columns, describe
+from console.engineering.selection import Selection, require_order
 from sightline.codec import MAX_NAME
 from sightline.contracts import Verdict
 
@@ -33,7 +34,7 @@ router = APIRouter(prefix="/v1", tags=["history"], route_class=GuardedRoute)
 
 _NARROW = "inspection_id, line, camera, sequence, captured_at, product, score, threshold, verdict, detector, label"
 _WIDE = f"{_NARROW}, width, height, regions, heat_map, quality, timings, thumbnail"
-_INSPECTIONS = Listing("inspections", "inspections", _NARROW, "captured_at", "inspection_id")
+INSPECTIONS = Listing("inspections", "inspections", _NARROW, "captured_at", "inspection_id")
 
 
 def _of_this_age(time: datetime) -> datetime:
@@ -70,6 +71,7 @@ def inspections(
     camera: Name | None = None,
     product: Name | None = None,
     verdict: Verdict | None = None,
+    defect_type: Name | None = None,
     detector_version: Name | None = None,
     since: Time | None = None,
     until: Time | None = None,
@@ -78,18 +80,25 @@ def inspections(
     limit: Limit = 50,
     cursor: Cursor | None = None,
 ) -> Page[InspectionSummary]:
-    """Inspected frames, the newest first. `since` is included, `until` is not."""
-    filters = {
-        "line": ("line = $line", line),
-        "camera": ("camera = $camera", camera),
-        "product": ("product = $product", product),
-        "verdict": ("verdict = $verdict", verdict and verdict.value),
-        "detector_version": ("detector.version = $detector_version", detector_version),
-        "score_min": ("score >= $score_min", score_min),
-        "score_max": ("score <= $score_max", score_max),
-    }
+    """Inspected frames, the newest first. `since` is included, `until` is not.
+
+    `defect_type` is the type with which operators confirmed a frame's incident, or the label that its source gave.
+    """
+    require_order(since, until)
+    chosen = Selection(
+        line=line,
+        camera=camera,
+        product=product,
+        verdict=verdict and verdict.value,
+        defect_type=defect_type,
+        detector_version=detector_version,
+        score_min=score_min,
+        score_max=score_max,
+    )
     with here.histories.borrow("inspections") as history:
-        found = page(history, _INSPECTIONS, filters, since=since, until=until, cursor=cursor, limit=limit)
+        found = page(
+            history, INSPECTIONS, chosen.filters(history), since=since, until=until, cursor=cursor, limit=limit
+        )
     items = [InspectionSummary.model_validate(row | {"href": _href(row)}) for row in found.rows]
     return Page(items=items, next=found.next)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -23,7 +24,8 @@ from console.api.services import Services, wire
 from console.api.settings import ApiSettings, OidcSettings
 from models.doubles import write_brightness_bundle
 from models.registry import CHAMPION, RegisteredDetector, RegistryEntry
-from models.runtime.card import bundle_digest
+from models.run_files import RunFile
+from models.runtime.card import bundle_digest, load_card, save_card
 from sightline import samples
 from sightline.contracts import Alert, OperatorAction, Verdict
 from sightline.errors import BrokerError, RegistryError
@@ -67,6 +69,7 @@ class Registry:
         self.asked = 0
         for version, threshold in (("1", 200.0), ("2", 100.0)):
             write_brightness_bundle(self.bundles[version], threshold=threshold, review_threshold=threshold - 50)
+            save_card(replace(load_card(self.bundles[version]), run_id=f"run-{version}"), self.bundles[version])
 
     def entries(self, settings: RegistrySettings) -> list[RegistryEntry]:
         self.asked += 1
@@ -101,6 +104,42 @@ class Registry:
         return RegisteredDetector("sightline.washer", "washer", version, bundle_digest(self.bundles[version]))
 
 
+class Records:
+    """The training run of every version: a plot, a report as a page, a table, and what the gate said of version 2."""
+
+    held: ClassVar[dict[str, bytes]] = {
+        "evaluation/roc.png": b"\x89PNG\r\n\x1a\n and more",
+        "evaluation/report.html": b"<script>alert(1)</script>",
+        "evaluation/fake.png": b"<svg onload='alert(1)'>",
+        "evaluation/scores.csv": b"score\n0.5\n",
+        "detector/detector.onnx": b"onnx",
+    }
+
+    def __init__(self) -> None:
+        self.said: dict[str, str] = {}
+
+    def tags(self, run_id: str, settings: RegistrySettings) -> dict[str, str]:
+        return self.said
+
+    def files(self, run_id: str, settings: RegistrySettings) -> list[RunFile]:
+        return [RunFile(path, len(data)) for path, data in self.held.items()]
+
+    def read(self, run_id: str, path: str, settings: RegistrySettings) -> bytes:
+        return self.held[path]
+
+
+RETRAIN = """
+import sys, time
+print("progress history 1 1", file=sys.stderr, flush=True)
+print("learning from", *sys.argv[1:], file=sys.stderr, flush=True)
+print("progress testing 3 10", file=sys.stderr, flush=True)
+time.sleep(60 if "slow" in sys.argv[-1] else 0)
+print('{"result": "refused", "why": ["f1 is below"], "challenger": "3"}')
+sys.exit(3)
+"""
+"""Stands in for `sightline retrain`; the gate refuses what it made."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """The application, and the parts that a test looks at or breaks."""
@@ -110,6 +149,7 @@ class Deployment:
     sink: Sink
     registry: Registry
     history: Any
+    records: Records
 
     def key(self, role: Role) -> dict[str, str]:
         """Headers of a machine with this role."""
@@ -163,7 +203,7 @@ def deploy(tmp_path: Path, history) -> Callable[..., Deployment]:
 
 
 def _deploy(tmp_path: Path, history: Any, **settings: Any) -> Deployment:
-    sink, registry = Sink(), Registry(tmp_path / "bundles")
+    sink, registry, records = Sink(), Registry(tmp_path / "bundles"), Records()
     services = wire(
         ApiSettings(folder=tmp_path / "console", threads=1, **settings),
         OidcSettings(),
@@ -173,8 +213,10 @@ def _deploy(tmp_path: Path, history: Any, **settings: Any) -> Deployment:
         sink=sink,
         feed=AlertFeed(Source),
         detectors=registry,
+        records=records,
+        retrain=(sys.executable, "-c", RETRAIN),
     )
-    return Deployment(create_app(services), services, sink, registry, history)
+    return Deployment(create_app(services), services, sink, registry, history, records)
 
 
 @pytest.fixture

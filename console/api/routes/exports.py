@@ -1,0 +1,40 @@
+"""The filtered history as a file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from console.api.guard import GuardedRoute, needs, remote
+from console.api.roles import Role
+from console.api.routes.asked import Rows
+from console.api.services import Here, Who
+from console.engineering.exports import MEDIA_TYPES, MOST_ROWS, Format
+
+router = APIRouter(prefix="/v1/exports", tags=["exports"], route_class=GuardedRoute)
+
+_LIMITS = " and ".join(f"{most:,} as {form.value}" for form, most in MOST_ROWS.items())
+
+
+@router.get(
+    "/inspections",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "content": {MEDIA_TYPES[form].partition(";")[0]: {} for form in Format},
+            "description": f"The inspections that fit, at most {_LIMITS}, in no particular order",
+        }
+    },
+)
+@needs(Role.ENGINEER)
+def inspections(
+    request: Request, here: Here, who: Who, chosen: Rows, form: Annotated[Format, Query(alias="format")] = Format.CSV
+) -> StreamingResponse:
+    """The inspections that fit, without pictures, streamed. What a spreadsheet would run as a formula is quoted."""
+    name, chunks = here.exports.begin(chosen, form)
+    here.audit.note("export", who.name, remote=remote(request), file=name)
+    return StreamingResponse(
+        chunks, media_type=MEDIA_TYPES[form], headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
