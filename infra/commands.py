@@ -101,7 +101,7 @@ def topics(bootstrap: Annotated[str | None, typer.Option(help=BOOTSTRAP_HELP)] =
 
 @app.command(rich_help_panel="Infrastructure")
 def acls(
-    role: Annotated[list[KafkaRole] | None, typer.Option(help="Only this role; may be repeated.")] = None,
+    role: Annotated[KafkaRole | None, typer.Option(help="Only this role.")] = None,
     user: Annotated[
         str | None, typer.Option(help="The user who gets the role; by default it is called like the role.")
     ] = None,
@@ -126,7 +126,7 @@ def acls(
     from sightline.kafka_roles import GRANTED_ROLES
     from sightline.settings import KafkaSettings
 
-    chosen = [one for one in GRANTED_ROLES if not role or one in role]
+    chosen = [one for one in GRANTED_ROLES if role in (None, one)]
     if user and len(chosen) != 1:
         raise SettingsError(f"--user {user!r} needs one --role, the one that it gets")
     kafka = KafkaSettings.load(bootstrap=bootstrap)
