@@ -65,7 +65,7 @@ class SparkCluster:
         return {
             "SIGHTLINE_SPARK_MASTER": self.master,
             "SIGHTLINE_SPARK_CONF": (
-                '{"spark.executor.memory": "500m", "spark.executor.cores": "1", '
+                '{"spark.executor.memory": "600m", "spark.executor.cores": "1", '
                 # an executor that is killed counts as failed; a cluster's owner who takes one away does not want that
                 '"spark.task.maxFailures": "10", "spark.deploy.maxExecutorRetries": "-1"}'
             ),
@@ -74,7 +74,7 @@ class SparkCluster:
     def add(self) -> None:
         """One more worker; the master gives the running query an executor on it."""
         name = f"Worker-{len(self._workers)}"
-        arguments = ["--cores", "1", "--memory", "600m", "--webui-port", str(ports.free_port(_HOST))]
+        arguments = ["--cores", "1", "--memory", "700m", "--webui-port", str(ports.free_port(_HOST))]
         arguments += ["--work-dir", str(self._folder / "work"), self.master]
         self._workers.append(self._start("worker.Worker", arguments, name))
 
@@ -97,7 +97,13 @@ class SparkCluster:
             f"org.apache.spark.deploy.{package}",
             *("--host", _HOST, *arguments),
         ]
-        environment = {**os.environ, "SPARK_HOME": str(self._home), "SPARK_LOCAL_IP": _HOST}
+        environment = {
+            **os.environ,
+            "SPARK_HOME": str(self._home),
+            "SPARK_LOCAL_IP": _HOST,
+            # as Spark's own start script tells its workers, who look for a build of Spark otherwise
+            "SPARK_SCALA_VERSION": "2.13",
+        }
         with (self._folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
