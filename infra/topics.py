@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from pydantic import Field
 
 from sightline.errors import BrokerError
+from sightline.kafka_refusal import Hearsay, refusal
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section
 
 _MIB = 1024 * 1024
@@ -147,8 +148,9 @@ def ensure_topics(kafka: KafkaSettings | None = None, kept: TopicSettings | None
     """
     kafka = kafka or KafkaSettings.load().for_role("admin")
     wanted = plan(kafka, kept or TopicSettings.load())
-    admin = AdminClient(kafka.librdkafka(log_level=0))
-    existing = _partitions(admin, kafka)
+    heard = Hearsay()
+    admin = AdminClient(kafka.librdkafka(log_level=0, error_cb=heard))
+    existing = _partitions(admin, kafka, heard)
     missing = [topic for topic in wanted if topic.name not in existing]
     present = [topic for topic in wanted if topic.name in existing]
     faults = differences(present, existing, _configs(admin, present, kafka), kafka)
@@ -188,11 +190,12 @@ def differences(
     return faults
 
 
-def _partitions(admin: AdminClient, kafka: KafkaSettings) -> dict[str, int]:
+def _partitions(admin: AdminClient, kafka: KafkaSettings, heard: Hearsay) -> dict[str, int]:
     try:
         topics = admin.list_topics(timeout=_ANSWER_SECONDS).topics
     except KafkaException as error:
-        raise BrokerError(
+        admin.poll(0.1)  # for what was said at the door
+        raise refusal(kafka, error, heard=heard) or BrokerError(
             f"no Kafka broker answers at {kafka.bootstrap} ({_words(error)}); start one with `sightline broker`, or "
             "point [kafka] bootstrap at yours"
         ) from error
@@ -210,7 +213,9 @@ def _configs(admin: AdminClient, topics: Sequence[TopicPlan], kafka: KafkaSettin
             for resource, answer in answers.items()
         }
     except KafkaException as error:
-        raise BrokerError(f"{kafka.bootstrap} does not tell the settings of its topics: {_words(error)}") from error
+        raise refusal(kafka, error) or BrokerError(
+            f"{kafka.bootstrap} does not tell the settings of its topics: {_words(error)}"
+        ) from error
 
 
 def _create(admin: AdminClient, topics: Sequence[TopicPlan], kafka: KafkaSettings) -> None:
@@ -231,7 +236,9 @@ def _create(admin: AdminClient, topics: Sequence[TopicPlan], kafka: KafkaSetting
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue  # another process created it at the same moment, with the same plan
-            raise BrokerError(f"topic {name} cannot be created at {kafka.bootstrap}: {_words(error)}") from error
+            raise refusal(kafka, error, topic=name) or BrokerError(
+                f"topic {name} cannot be created at {kafka.bootstrap}: {_words(error)}"
+            ) from error
     _log.info("topics created", extra={"topics": [topic.name for topic in topics]})
 
 

@@ -24,6 +24,7 @@ from producers.spool import Spool
 from sightline import codec
 from sightline.contracts import CameraEvent, CameraEventKind, DropReason, Frame
 from sightline.errors import BrokerError, PublishError
+from sightline.kafka_refusal import Hearsay, refusal
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ class Publisher:
         metrics: PublishMetrics | None = None,
     ) -> None:
         self._metrics = metrics or PublishMetrics(CollectorRegistry())
+        self._kafka = kafka
+        self._heard = Hearsay()
         self._bootstrap = kafka.bootstrap
         self._topics = kafka.topics
         self._lanes = lanes
@@ -109,11 +112,16 @@ class Publisher:
             if waiting:
                 log.warning("broker is away since the last start", extra={"spooled_frames": waiting})
                 return
-            raise BrokerError(
+            self._producer.poll(0.1)  # for what was said at the door
+            raise refusal(self._kafka, error, heard=self._heard) or BrokerError(
                 f"no Kafka broker answers at {self._bootstrap} within {START_SECONDS:g} s ({error.args[0].str()}); "
                 "start one, or name yours in SIGHTLINE_KAFKA_BOOTSTRAP"
             ) from error
         missing = [topic for topic in (self._topics.frames, self._topics.camera_events) if topic not in found]
+        for topic in missing:
+            answer = self._producer.list_topics(topic, timeout=START_SECONDS).topics[topic]
+            if refused := refusal(self._kafka, answer.error, topic=topic, operation="write"):
+                raise refused
         if missing:
             raise BrokerError(
                 f"the Kafka broker at {self._bootstrap} has no topic {' and no topic '.join(missing)}; create the "
@@ -284,7 +292,8 @@ class Publisher:
             log.error("frame is larger than Kafka takes", extra={**fields, "limit_bytes": MAX_MESSAGE_BYTES})
             ledger.dropped(sequence, DropReason.OVERSIZE)
         elif error.code() not in _UNANSWERED:
-            log.error("frame refused", extra=fields)
+            remedy = refusal(self._kafka, error, topic=self._topics.frames, operation="write")
+            log.error("frame refused", extra=fields | ({"why": str(remedy)} if remedy else {}))
             ledger.dropped(sequence, DropReason.NOT_DELIVERED)
         elif spool is not None and spool.holds(sequence):
             return  # the next process sends it
@@ -313,6 +322,7 @@ class Publisher:
         self._beating.discard(camera)
 
     def _on_error(self, error: KafkaError) -> None:
+        self._heard(error)
         if error.fatal():
             self._fatal = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN and not self._away:

@@ -60,6 +60,7 @@ def grants(role: KafkaRole, kafka: KafkaSettings) -> tuple[Grant, ...]:
             write(topics.shadow, "verdicts of challengers"),
             write(topics.dead_letters, "frames that cannot be judged"),
             write(topics.archive, "frames that are kept"),
+            write(topics.camera_events, "frames that it left out"),
         ),
         "incidents": (
             read(topics.inspections, "verdicts"),

@@ -23,6 +23,7 @@ from sightline.codec import decode
 from sightline.consumer import open_consumer
 from sightline.contracts import Alert, AlertState, Severity
 from sightline.errors import BrokerError, SightlineError
+from sightline.kafka_refusal import refusal
 from sightline.settings import KafkaSettings
 
 Start = Literal["now", "earliest", "open"]
@@ -157,7 +158,8 @@ class AlertSubscriber:
                 offset = noted.get(partition)
                 self._consumer.seek(partition, begin if offset is None else offset)
         except KafkaError as error:
-            raise BrokerError(
+            refused = refusal(self._settings, error, topic=self._topic, operation="read")
+            raise refused or BrokerError(
                 f"the broker at {self._settings.bootstrap} does not say where {self._topic!r} ends: {error}"
             ) from error
         return ends

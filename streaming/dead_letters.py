@@ -24,6 +24,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from sightline import codec
 from sightline.contracts import DeadLetter, Reason
 from sightline.errors import BrokerError, SettingsError, SightlineError
+from sightline.kafka_refusal import refusal
 from sightline.kafka_roles import NO_GROUP
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
@@ -195,7 +196,7 @@ class _Sender:
     def _failed(self, found: Found, error: KafkaError) -> None:
         self._report.sent[found.letter.reason] -= 1
         self._report.left["not taken by the broker"] += 1
-        self._report.failed = error.str()
+        self._report.failed = str(refusal(self._kafka, error, operation="write") or error.str())
 
     def _produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: codec.Headers, answered: Any
@@ -237,7 +238,7 @@ def _records(kafka: KafkaSettings, topic: str) -> Iterator[Message]:
                 consumer.assign([TopicPartition(topic, partition, low)])
                 yield from _until(consumer, kafka, topic, high)
     except KafkaException as error:
-        raise BrokerError(
+        raise refusal(kafka, error, topic=topic, operation="read") or BrokerError(
             f"the topic {topic} at {kafka.bootstrap} cannot be read: {error.args[0].str()}; start the broker, or "
             "correct the [kafka] settings"
         ) from error
@@ -273,6 +274,8 @@ def _until(consumer: Consumer, kafka: KafkaSettings, topic: str, high: int) -> I
 
 def _partitions(kafka: KafkaSettings, consumer: Consumer, topic: str) -> list[int]:
     found = consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+    if refused := refusal(kafka, found.error, topic=topic):
+        raise refused
     if found.error is not None or not found.partitions:
         raise BrokerError(
             f"the broker at {kafka.bootstrap} has no topic {topic}; create the topics with `sightline topics`, or "

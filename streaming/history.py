@@ -20,6 +20,7 @@ from pydantic import Field
 from infra.spark import SMALL_BATCHES, SparkSettings, build_session
 from sightline import logs
 from sightline.errors import TableError
+from sightline.kafka_refusal import refusal
 from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
 from streaming.checkpoints import mend
@@ -102,7 +103,8 @@ def follow(
     """Keep the queries of these tables running until `stop` is set; then let each finish the batch that it writes."""
     trigger = {"processingTime": f"{settings.trigger_seconds} seconds"}
     queries = {name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger, metrics) for name in names}
-    keep_running({name: watch.following(name, begin) for name, begin in queries.items()} if watch else queries, stop)
+    followed = {name: watch.following(name, begin) for name, begin in queries.items()} if watch else queries
+    keep_running(followed, stop, explain=partial(refusal, kafka))
 
 
 def catch_up(

@@ -19,6 +19,7 @@ from confluent_kafka import KafkaException
 
 from sightline import logs
 from sightline.errors import BrokerError
+from sightline.kafka_refusal import refusal
 from sightline.metrics import MetricsServer, MetricsSettings, new_registry
 from sightline.settings import KafkaSettings
 from streaming.fold import AlertSettings
@@ -68,7 +69,8 @@ def follow(
         except (KafkaException, BrokerError) as error:
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = FIRST_PAUSE
-            log.warning("session ended, another follows: %s", error, extra={"pause_s": pause})
+            why = refusal(kafka, error) or error
+            log.warning("session ended, another follows: %s", why, extra={"pause_s": pause})
             stop.wait(pause)
             pause = min(2 * pause, settings.longest_pause_seconds)
 

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -21,6 +22,7 @@ from models.runtime.scorer import Backend, Precision
 from models.runtime.view import View, open_view
 from sightline import logs
 from sightline.errors import DetectorError, SettingsError
+from sightline.kafka_refusal import refusal
 from sightline.metrics import MetricsServer, MetricsSettings, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, RegistrySettings, Section, run_folder
 from streaming.champions import POINTERS, Mirror
@@ -111,7 +113,11 @@ def main() -> None:
     try:
         with MetricsServer("score", metrics, measured), QueryWatch(QueryMetrics(metrics)) as watch:
             warm_up(spark, kafka, settings)
-            keep_running({"score": watch.following("score", lambda: start(spark, kafka, settings, tally.add))}, stop)
+            keep_running(
+                {"score": watch.following("score", lambda: start(spark, kafka, settings, tally.add))},
+                stop,
+                explain=partial(refusal, kafka),
+            )
     finally:
         champions.stop()
         challengers.stop()

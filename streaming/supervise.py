@@ -34,6 +34,7 @@ def stop_event() -> threading.Event:
 @dataclass(slots=True)
 class _Supervised:
     start: Callable[[], StreamingQuery]
+    explain: Callable[[str], object] = lambda _: None
     query: StreamingQuery | None = None
     due: float = 0.0
     started: float = 0.0
@@ -41,10 +42,17 @@ class _Supervised:
 
 
 def keep_running(
-    queries: Mapping[str, Callable[[], StreamingQuery]], stop: threading.Event, *, look_every: float = 0.2
+    queries: Mapping[str, Callable[[], StreamingQuery]],
+    stop: threading.Event,
+    *,
+    look_every: float = 0.2,
+    explain: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Start each query and start it again whenever it fails, until `stop` is set; then stop them all."""
-    watched = {name: _Supervised(start) for name, start in queries.items()}
+    """Start each query and start it again whenever it fails, until `stop` is set; then stop them all.
+
+    `explain` may say more about the text of a failure, such as what to do; None where it knows nothing.
+    """
+    watched = {name: _Supervised(start, explain) for name, start in queries.items()}
     while not stop.wait(look_every):
         for name, one in watched.items():
             _look_after(name, one)
@@ -72,8 +80,9 @@ def _look_after(name: str, one: _Supervised) -> None:
 
 
 def _put_off(name: str, one: _Supervised, error: object) -> None:
-    log.error(
-        "query failed, starting it again", extra={"query": name, "pause_s": one.pause, "error": str(error)[:2000]}
-    )
+    facts = {"query": name, "pause_s": one.pause, "error": str(error)[:2000]}
+    if remedy := one.explain(str(error)):
+        facts["remedy"] = str(remedy)
+    log.error("query failed, starting it again", extra=facts)
     one.due = time.monotonic() + one.pause
     one.pause = min(one.pause * 2, LONGEST_PAUSE)

@@ -16,6 +16,7 @@ from console.api.store import Store, as_text, now
 from sightline import codec
 from sightline.contracts import ActionKind, OperatorAction
 from sightline.errors import BrokerError
+from sightline.kafka_refusal import refusal
 from sightline.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class KafkaActions:
         except (KafkaException, BufferError) as error:
             raise self._lost(str(error)) from error
         if not answers or answers[0] is not None:
-            raise self._lost(answers[0].str() if answers else "no answer")
+            refused = refusal(self._kafka, *answers, topic=topic, operation="write") if answers else None
+            raise refused or self._lost(answers[0].str() if answers else "no answer")
 
     def _opened(self) -> Any:
         from confluent_kafka import Producer
