@@ -142,6 +142,7 @@ class Outbox:
                 for sink, rules in sinks.items():
                     self._offer(connection, sink, rules, alert, is_muted(alert), now)
             for sink in sinks:
+                _count(connection, sink, "sent", 0)
                 self._make_room(connection, sink)
             if now >= self._prune_due:
                 self._prune_due = now + _PRUNE_SECONDS

@@ -46,11 +46,13 @@ class WebhookSink:
                 'or more; make one with: echo "whsec_$(openssl rand -base64 24)"'
             )
         self._signer = Webhook(secret)
+        # loading the system's certificates takes a while
+        self._tls = tls_context(settings.ca_file) if settings.url.startswith("https:") else False
         self._client: httpx2.AsyncClient | None = None
 
     async def open(self) -> None:
         self._client = httpx2.AsyncClient(
-            verify=tls_context(self._settings.ca_file),
+            verify=self._tls,
             follow_redirects=False,
             trust_env=False,
             timeout=self.seconds,
