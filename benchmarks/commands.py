@@ -27,6 +27,7 @@ class PartName(StrEnum):
     HISTORY = "history"
     SCALING = "scaling"
     OVERLOAD = "overload"
+    SERVING = "serving"
 
 
 @app.command(rich_help_panel="Infrastructure")
@@ -57,7 +58,7 @@ def bench(
 
     from rich.console import Console
 
-    from benchmarks import baselines, history, latency, overload, pictures, pipeline, plots, runtime, scaling
+    from benchmarks import baselines, history, latency, overload, pictures, pipeline, plots, runtime, scaling, serving
     from benchmarks.line import PRODUCT, prepare_detector
     from benchmarks.measured import machine, show, write_json
     from sightline.errors import SettingsError
@@ -84,6 +85,7 @@ def bench(
         PartName.HISTORY: lambda: history.as_part(history.measure(folder / "history", rounds=rounds)),
         PartName.SCALING: lambda: scaling.measure(folder, sent, console, rounds=min(rounds, 3)),
         PartName.OVERLOAD: lambda: overload.measure(folder, sent, console, seconds=min(seconds, 60)),
+        PartName.SERVING: lambda: serving.measure(folder, bundle, sent, console, rounds=rounds, processes=processes),
         PartName.NAIVE: lambda: latency.measure(folder, sent, console, seconds=seconds, module="benchmarks.naive"),
     }
     facts, measured = machine(), []

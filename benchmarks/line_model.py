@@ -1,0 +1,235 @@
+"""A line that runs only in arithmetic: what the measured costs say of loads and machines that were not measured.
+
+The stream is Spark's micro-batch loop: a batch takes the frames that are there when the last one ends, pays for its
+planning, judges them in as many tasks as there are partitions, and ends with its slowest slot. All that is not judging
+(JVMs, brokers, cameras on the same machine) takes its share of the cores. `python -m benchmarks.line_model` prints how
+far the model is from what `sightline bench` measured, and then plants of 10 to 10,000 cameras.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Measured on two cores (docs/benchmarks.md); milliseconds of one core's time unless said otherwise."""
+
+    judge_ms: float = 28.3
+    """A frame in a Python worker, decoding included."""
+    query_ms: float = 3.6
+    """A frame in the score query's JVM."""
+    broker_ms: float = 3.4
+    """A frame on a broker, its verdict included, one copy."""
+    copy_ms: float = 1.5
+    """A frame on a broker that follows."""
+    fold_ms: float = 0.3
+    """An inspection in the incident process."""
+    camera_ms: float = 2.5
+    """A frame in the process that sends it; on its own machine in a plant."""
+    batch_ms: float = 110.0
+    """Wall time of a micro-batch beside judging: planning, start of tasks, fetch, write, offsets."""
+    batch_work_ms: float = 60.0
+    """Processor time of a micro-batch beside its frames."""
+    frame_kb: float = 205.0
+    verdict_kb: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """`cores` serve everything; `slots` judge, one task each; `cameras_apart` says whether cameras have their own."""
+
+    cores: float
+    slots: int
+    partitions: int
+    cameras_apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Latencies from capture to verdict in milliseconds, and frames/s judged."""
+
+    latencies: NDArray[np.float64]
+    carried: float
+
+    def percentile(self, share: float) -> float:
+        return float(np.percentile(self.latencies, share))
+
+
+def simulate(costs: Costs, machines: Machines, rate: float, seconds: float = 240.0, cameras: int = 4) -> Outcome:
+    """`rate` frames/s of `cameras`, each as regular as a clock, for `seconds`; the first quarter does not count."""
+    due, partition = _arrivals(rate, seconds, cameras, machines.partitions)
+    slow = slowdown(costs, machines, rate)
+    done = np.empty_like(due)
+    now, taken = 0.0, 0
+    while taken < len(due):
+        now = max(now, due[taken])
+        beyond = int(np.searchsorted(due, now, side="right"))
+        batch = slice(taken, beyond)
+        begins = now + slow * costs.batch_ms / 1000
+        done[batch], now = _judge(partition[batch], begins, slow * costs.judge_ms / 1000, machines.slots)
+        taken = beyond
+    counted = due > seconds / 4
+    times = np.sort(done[counted])
+    carried = (len(times) - 1) / (times[-1] - times[0])
+    return Outcome(1000 * (done - due)[counted], float(carried))
+
+
+def slowdown(costs: Costs, machines: Machines, rate: float) -> float:
+    """By how much everything takes longer because the cores are shared, 1 for cores to spare.
+
+    Work beside judging comes at the rate of frames and of batches; what it leaves of the cores serves the slots.
+    """
+    cameras = 0.0 if machines.cameras_apart else costs.camera_ms
+    beside = rate * (costs.query_ms + costs.broker_ms + costs.fold_ms + cameras) / 1000
+    batches = min(rate, 1000 / costs.batch_ms / 2)
+    beside += batches * costs.batch_work_ms / 1000
+    left = max(0.05, machines.cores - beside)
+    busy = min(machines.slots, rate * costs.judge_ms / 1000)
+    return max(1.0, busy / left)
+
+
+def saturation(costs: Costs, machines: Machines) -> float:
+    """The highest rate, to 0.5 frames/s, at which verdicts at the end of a minute are within 1.5 s."""
+    low, high = 1.0, 2000.0 * machines.slots / costs.judge_ms
+    while high - low > 0.5:
+        middle = (low + high) / 2
+        found = simulate(costs, machines, middle, 60.0)
+        low, high = (middle, high) if found.latencies[-20:].mean() < 1500 else (low, middle)
+    return low
+
+
+def drain(costs: Costs, machines: Machines) -> float:
+    """Frames/s of a backlog: batches are large, so that planning vanishes, and no camera is at work."""
+    beside = (costs.query_ms + costs.broker_ms + costs.fold_ms) / 1000
+    return min(machines.slots / (costs.judge_ms / 1000), machines.cores / (costs.judge_ms / 1000 + beside))
+
+
+def _arrivals(
+    rate: float, seconds: float, cameras: int, partitions: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    count = max(cameras, int(rate * seconds))
+    number = np.arange(count)
+    return number / rate, (number % cameras) % partitions
+
+
+def _judge(partitions: NDArray[np.int64], begins: float, each: float, slots: int) -> tuple[NDArray[np.float64], float]:
+    """When each frame of a batch has its verdict, and when the batch ends; a partition is one task."""
+    done = np.empty(len(partitions))
+    free = [begins] * slots
+    for name in np.unique(partitions):
+        rows = np.flatnonzero(partitions == name)
+        slot = int(np.argmin(free))
+        done[rows] = free[slot] + each * np.arange(1, len(rows) + 1)
+        free[slot] = float(done[rows[-1]])
+    return done, max(free)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Of a rented machine, in dollars; yours differ. An assumption, not a measurement."""
+
+    core_hour: float = 0.045
+    disk_gb_month: float = 0.08
+    network_gb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What a number of cameras needs."""
+
+    cameras: int
+    frames_s: float
+    megabytes_s: float
+    judging_cores: int
+    queries: int
+    brokers: int
+    broker_disk_tb: float
+    table_gb_day: float
+    dollars_month: float
+    first: str
+
+
+def plant(cameras: int, costs: Costs, prices: Prices, *, fps: float = 5.0, share: float = 0.7) -> Plant:
+    """Cores, brokers, bytes and money of `cameras` at `fps`, loaded to `share`; frames in three copies for an hour."""
+    rate = cameras * fps
+    megabytes = rate * costs.frame_kb / 1000
+    judging = math.ceil(rate * (costs.judge_ms + costs.query_ms + costs.fold_ms) / 1000 / share)
+    # planning of a batch grows with its tasks; past this many slots it takes longer than the batch
+    queries = max(1, math.ceil(judging / SLOTS_A_QUERY))
+    broker_work = rate * (costs.broker_ms + 2 * costs.copy_ms) / 1000 / share
+    brokers = max(3, math.ceil(megabytes * 3 / BROKER_MB_S), math.ceil(broker_work / BROKER_CORES))
+    disk = megabytes * 3600 * 3 / 1e6
+    table = rate * 86_400 * TABLE_BYTES / 1e9
+    hours = 730
+    dollars = (judging + brokers * BROKER_CORES) * prices.core_hour * hours + disk * 1000 * prices.disk_gb_month
+    return Plant(
+        cameras,
+        rate,
+        megabytes,
+        judging,
+        queries,
+        brokers,
+        disk,
+        table,
+        dollars,
+        _breaks_first(judging, megabytes),
+    )
+
+
+SLOTS_A_QUERY = 64
+"""Task slots of one score query: at 2 to 3 ms of the driver's time a task, more make planning longer than judging."""
+BROKER_CORES = 4
+BROKER_MB_S = 150.0
+"""Bytes in and out that a broker of BROKER_CORES with a plain disk is asked to carry."""
+TABLE_BYTES = 360
+"""Of an inspection in Delta, heat maps of one good frame in ten included (`sightline bench history`: 3.61 GB for ten
+million)."""
+
+
+def _breaks_first(judging: int, megabytes: float) -> str:
+    if judging <= 8:
+        return "judging: one machine's cores"
+    if judging <= SLOTS_A_QUERY:
+        return "partitions: give as many as slots; a camera never leaves its partition"
+    if megabytes * 3 <= 10 * BROKER_MB_S:
+        return "the driver: split cameras over several score queries, one topic prefix a hall"
+    return "the network of the brokers: judge at the line (reduced JPEG) before anything central"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fps", type=float, default=5.0, help="frames/s of a camera in the plants")
+    parser.add_argument("--core-hour", type=float, default=Prices().core_hour, help="dollars an hour of a core")
+    given = parser.parse_args()
+    console, costs = Console(), Costs()
+    small = Machines(cores=2, slots=2, partitions=2)
+    at_70 = simulate(costs, small, 28.0)
+    table = Table("what", "measured", "model", title="two cores, four cameras, 720p")
+    table.add_row("backlog drained, frames/s", "57", f"{drain(costs, small):.0f}")
+    table.add_row("saturation, frames/s", "40", f"{saturation(costs, small):.0f}")
+    table.add_row("28 frames/s: p50, ms", "404", f"{at_70.percentile(50):.0f}")
+    table.add_row("28 frames/s: p99, ms", "796", f"{at_70.percentile(99):.0f}")
+    console.print(table)
+    plants = Table(
+        "cameras", "frames/s", "MB/s in", "cores that judge", "score queries", "brokers", "their disk, TB",
+        "table, GB a day", "$ a month", "breaks first", title=f"{given.fps:g} frames/s a camera",
+    )  # fmt: skip
+    for cameras in (10, 100, 1_000, 10_000):
+        p = plant(cameras, costs, Prices(core_hour=given.core_hour), fps=given.fps)
+        plants.add_row(
+            f"{p.cameras:,}", f"{p.frames_s:,.0f}", f"{p.megabytes_s:,.0f}", f"{p.judging_cores:,}", str(p.queries),
+            str(p.brokers), f"{p.broker_disk_tb:,.2f}", f"{p.table_gb_day:,.1f}", f"{p.dollars_month:,.0f}", p.first,
+        )  # fmt: skip
+    console.print(plants)
+
+
+if __name__ == "__main__":
+    main()
