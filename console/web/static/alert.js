@@ -19,6 +19,7 @@ const context = canvas.getContext("2d");
 let alert = null;
 let shown = null; // {near, picture, heat, regions, width, height}
 let frames = [];
+let chosen = null; // the frame that was asked for last; `shown` follows once it is loaded
 let dead = null;
 let fault = null;
 
@@ -119,8 +120,10 @@ function writeStrip() {
 }
 
 async function show(frame) {
+  chosen = frame;
   for (const button of at("strip").querySelectorAll("button")) button.ariaPressed = String(button.dataset.id === frame.inspection_id);
   const [found, picture] = await Promise.allSettled([request("GET", address(frame)), frame.kept ? loadPicture(address(frame, "/frame")) : null]);
+  if (chosen !== frame) return;
   if (found.status === "rejected") {
     showThumbnail(`The frame cannot be shown: ${found.reason.message} This is the picture of the alert.`);
     return;
@@ -229,7 +232,7 @@ const act = (kind) => () => {
 for (const button of at("answers").querySelectorAll("[data-kind]")) button.addEventListener("click", act(button.dataset.kind));
 
 function step(by) {
-  const next = frames[frames.findIndex((frame) => frame === shown?.frame) + by];
+  const next = frames[frames.indexOf(chosen) + by];
   if (next) show(next);
 }
 
