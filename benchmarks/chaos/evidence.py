@@ -19,6 +19,7 @@ from benchmarks.chaos.oracle import Key, Verdict, World, missing
 from sightline.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())
 
 _ANSWER_SECONDS = 15.0
 

@@ -78,6 +78,8 @@ class Line:
         self.folder = folder
         self.whole = whole
         self.rate = cameras * fps
+        self.champion = "1"
+        """Version of the detector that is in force."""
         self.disks: dict[str, SmallDisk] = {}
         self._cameras, self._fps = cameras, fps
         self._parts = ExitStack()
@@ -214,7 +216,7 @@ class Line:
         history = {
             "SIGHTLINE_HISTORY_TRIGGER_SECONDS": str(HISTORY_SECONDS),
             "SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY,
-            "SIGHTLINE_SPARK_MASTER": "local[1]",
+            "SIGHTLINE_SPARK_MASTER": "local[1,4]",
             "SIGHTLINE_SPARK_CONF": json.dumps(compaction),
         }
         score = {"SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY, "SIGHTLINE_REGISTRY_POLL_SECONDS": "1"}

@@ -1,0 +1,201 @@
+"""New detectors that must not take over, one that must, and a registry that is away."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.chaos.camera import PRODUCT
+from benchmarks.chaos.fault import BrokenError, Fault, Inject, idle, insist
+from benchmarks.chaos.line import Line
+from models.runtime.card import CARD_FILE, GRAPH_FILE
+from sightline.settings import RegistrySettings
+from streaming.detectors import CHAMPIONS
+
+_TRIAL_SECONDS = 240.0
+
+Spoil = Callable[[Path, random.Random], None]
+"""Makes a bad bundle of the good one in the folder."""
+
+
+def corrupt(bundle: Path, rng: random.Random) -> None:
+    """A part of the graph is overwritten."""
+    graph = bundle / GRAPH_FILE
+    content = bytearray(graph.read_bytes())
+    start = rng.randrange(len(content) // 2)
+    content[start : start + 200] = rng.randbytes(200)
+    graph.write_bytes(bytes(content[: len(content) - rng.randrange(1, 100)]))
+
+
+def giving_nan(bundle: Path, _rng: random.Random) -> None:
+    """Every map is not a number."""
+    _rewrite(bundle, lambda make: ([make.node("Mul", ["sound", "nan"], ["anomaly_map"])], {"nan": float("nan")}))
+
+
+def giving_nan_for_bright_pictures(bundle: Path, _rng: random.Random) -> None:
+    """A blank picture is judged well, which is all that a self-check with one would see."""
+    _rewrite(
+        bundle,
+        lambda make: (
+            [make.node("Sub", ["limit", "sound"], ["room"]), make.node("Log", ["room"], ["anomaly_map"])],
+            {"limit": 220.0},
+        ),
+    )
+
+
+def of_wrong_shape(bundle: Path, _rng: random.Random) -> None:
+    """The graph gives other maps than its card says."""
+    card = bundle / CARD_FILE
+    text = card.read_text()
+    changed = text.replace('"map_rows":8', '"map_rows":4').replace('"map_rows": 8', '"map_rows": 4')
+    if changed == text:
+        raise AssertionError(f"{card} does not tell map_rows as 8")
+    card.write_text(changed)
+
+
+def too_slow(bundle: Path, _rng: random.Random) -> None:
+    """Every picture costs some 10^12 multiplications that have no effect."""
+
+    def slow(make: _Make) -> tuple[list[object], dict[str, float]]:
+        nodes = [
+            make.node("ReduceMax", ["float"], ["brightest"], keepdims=0),
+            make.node("Mul", ["brightest", "little"], ["faint"]),
+            make.node("Expand", ["faint", "wide"], ["work0"]),
+        ]
+        nodes += [make.node("MatMul", [f"work{n}", f"work{n}"], [f"work{n + 1}"]) for n in range(20)]
+        nodes += [
+            make.node("ReduceMax", ["work20"], ["nothing"], keepdims=0),
+            make.node("Add", ["sound", "nothing"], ["anomaly_map"]),
+        ]
+        make.shape("wide", [2048, 2048])
+        return nodes, {"little": 1e-12}
+
+    _rewrite(bundle, slow)
+
+
+def _refused(spoil: Spoil) -> Inject:
+    def inject(line: Line, rng: random.Random) -> float:
+        from models.registry import set_champion
+
+        idle(rng)
+        pointer = line.folder / "detectors" / CHAMPIONS
+        before, said = pointer.read_bytes(), line.score.log_file.stat().st_size
+        _register(line, spoil, rng)
+        began = time.monotonic()
+        insist(lambda: "refused" in line.log_since(line.score, said), _TRIAL_SECONDS, "the new detector is refused")
+        if pointer.read_bytes() != before:
+            raise BrokenError("a bad detector took over")
+        set_champion(PRODUCT, line.champion, RegistrySettings.load())
+        return began
+
+    return inject
+
+
+def detector_swapped(line: Line, rng: random.Random) -> float:
+    idle(rng)
+    return _swap(line, rng)
+
+
+def registry_away_at_swap(line: Line, rng: random.Random) -> float:
+    """The registry cannot be asked for a while; the next champion comes as soon as it can."""
+    idle(rng)
+    with _away(line):
+        time.sleep(rng.uniform(3, 8))
+    return _swap(line, rng)
+
+
+def registry_away_at_start(line: Line, rng: random.Random) -> float:
+    """The score query is killed and starts without a registry."""
+    idle(rng)
+    with _away(line):
+        line.kill(line.score)
+        killed = time.monotonic()
+        if line.gauge.recovery(killed, 300) is None:
+            raise BrokenError("without a registry the line did not start again")
+    return killed
+
+
+def _swap(line: Line, rng: random.Random) -> float:
+    version = _register(line, lambda _bundle, _rng: None, rng)
+    pointer = line.folder / "detectors" / CHAMPIONS
+    insist(lambda: f'"version":"{version}"' in pointer.read_text(), _TRIAL_SECONDS, f"version {version} takes over")
+    line.champion = version
+    return time.monotonic()
+
+
+def _register(line: Line, spoil: Spoil, rng: random.Random) -> str:
+    from models.doubles import write_brightness_bundle
+    from models.registry import register_bundle
+
+    bundle = line.folder / "bundles" / f"{rng.getrandbits(32):08x}"
+    # another threshold for another digest; the cameras' pictures are far from all of them
+    write_brightness_bundle(bundle, product=PRODUCT, threshold=rng.uniform(160, 210))
+    spoil(bundle, rng)
+    version = register_bundle(bundle, RegistrySettings.load(), alias="champion").version
+    shutil.rmtree(bundle)
+    return version
+
+
+@contextmanager
+def _away(line: Line) -> Iterator[None]:
+    """The registry's database is not there, and cannot be created."""
+    base = line.folder / "mlflow" / "mlflow.db"
+    aside = base.with_suffix(".aside")
+    base.rename(aside)
+    base.mkdir()
+    try:
+        yield
+    finally:
+        shutil.rmtree(base)
+        aside.rename(base)
+
+
+class _Make:
+    """Nodes and constants of a graph, made with onnx."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, list[int]] = {}
+
+    def node(self, kind: str, inputs: list[str], outputs: list[str], **more: int) -> object:
+        from onnx import helper
+
+        return helper.make_node(kind, inputs, outputs, **more)
+
+    def shape(self, name: str, sizes: list[int]) -> None:
+        self.shapes[name] = sizes
+
+
+def _rewrite(bundle: Path, make: Callable[[_Make], tuple[list[object], dict[str, float]]]) -> None:
+    """Put nodes between the map as it was, now called `sound`, and `anomaly_map`, of which the score is the highest."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    file, maker = bundle / GRAPH_FILE, _Make()
+    model = onnx.load(str(file))
+    nodes, numbers = make(maker)
+    before = list(model.graph.node)
+    place = next(number for number, node in enumerate(before) if "anomaly_map" in node.output)
+    before[place].output[0] = "sound"
+    del model.graph.node[:]
+    model.graph.node.extend([*before[: place + 1], *nodes, *before[place + 1 :]])
+    for name, number in numbers.items():
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [], [number]))
+    for name, sizes in maker.shapes.items():
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [len(sizes)], sizes))
+    onnx.save(model, str(file))
+
+
+FAULTS = (
+    Fault("detector-corrupt", _refused(corrupt), 4),
+    Fault("detector-giving-nan", _refused(giving_nan), 4),
+    Fault("detector-giving-nan-for-some", _refused(giving_nan_for_bright_pictures), 4),
+    Fault("detector-of-wrong-shape", _refused(of_wrong_shape), 4),
+    Fault("detector-too-slow", _refused(too_slow), 2),
+    Fault("detector-swapped", detector_swapped, 8),
+    Fault("registry-away-at-swap", registry_away_at_swap, 4),
+    Fault("registry-away-at-start", registry_away_at_start, 3),
+)
