@@ -50,7 +50,7 @@ class Deployment:
         self.history = ManagedProcess(
             "history",
             "streaming.history",
-            environment={"SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY, "SIGHTLINE_SPARK_MASTER": "local[1]"},
+            environment={"SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY, "SIGHTLINE_SPARK_MASTER": "local[1,4]"},
             log_folder=logs,
             # it may lag, verdicts may not
             nice=10,

@@ -1,6 +1,6 @@
 """The one way to a Spark session: with Delta, Kafka, bounded batches and nothing that listens beyond loopback.
 
-The same settings serve `local[2]` and a `spark://` master, local tables and an object store; what such a store needs
+The same settings serve `local[2,4]` and a `spark://` master, local tables and an object store; what such a store needs
 goes into `[spark] conf`: for `s3a://` paths, `"spark.jars.packages" = "org.apache.hadoop:hadoop-aws:3.5.0"` (the Hadoop
 that this pyspark brings) and the store's own `spark.hadoop.fs.s3a.*` keys.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 _PROJECT = Path(__file__).resolve().parent.parent
 _LOGGING = Path(__file__).with_name("spark-log4j2.properties")
 _MIB = 1024 * 1024
+_SECRET = re.compile(r"(?i)secret|password|passphrase|token|credential|access[.]?key|jaas|ssl[.](key|trust)store")
+"""Keys whose values are never shown, nor given to Java where other accounts see them; understood by Python and Java."""
+_REDACTED_TEXT = r'(?s)password="([^"\\]|\\.)*"|-----BEGIN [A-Z ]*PRIVATE KEY.*?END [A-Z ]*PRIVATE KEY-----'
 
 
 class SparkSettings(Section):
@@ -33,8 +38,9 @@ class SparkSettings(Section):
 
     section: ClassVar[str] = "spark"
 
-    master: str = "local[2]"
-    """`local[N]` runs everything in this process's JVM with N task slots; `spark://host:7077` uses a cluster."""
+    master: str = "local[2,4]"
+    """`local[N,F]` runs everything in this process's JVM with N task slots, a task up to F times: without F a Python
+    worker that dies ends its whole query. `spark://host:7077` uses a cluster."""
     driver_memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]$")] = "1g"
     driver_host: str = "127.0.0.1"
     """Where the driver listens for its executors; with a cluster, a name that the workers can reach."""
@@ -73,9 +79,24 @@ def build_session(app: str, settings: SparkSettings | None = None) -> SparkSessi
     os.environ["PYSPARK_PYTHON"] = settings.python
     os.environ["SPARK_LOCAL_IP"] = settings.driver_host
 
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    return SparkSession.builder.master(settings.master).appName(app).config(map=conf).getOrCreate()
+    builder = SparkSession.builder.master(settings.master).appName(app)
+    if SparkContext._active_spark_context is None:
+        named = {"spark.master": settings.master, "spark.app.name": app} | conf
+        _launch({key: value for key, value in named.items() if not _SECRET.search(key)})
+    return builder.config(map=conf).getOrCreate()
+
+
+def _launch(conf: Mapping[str, str]) -> None:
+    """Start the JVM with these keys on its command line, which every account of the machine may read."""
+    from pyspark import SparkConf, SparkContext
+
+    public = SparkConf(loadDefaults=False)
+    public.setAll(list(conf.items()))
+    # what a session does first, with all of its keys
+    SparkContext._ensure_initialized(conf=public)
 
 
 def session_conf(settings: SparkSettings) -> dict[str, str]:
@@ -100,6 +121,10 @@ def session_conf(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.arrow_batch_rows),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(settings.arrow_batch_mb * _MIB),
         "spark.sql.debug.maxToStringFields": "200",
+        # plans, logs and web pages tell the options of sources and sinks: not those that let someone in
+        "spark.redaction.regex": _SECRET.pattern,
+        "spark.sql.redaction.options.regex": _SECRET.pattern,
+        "spark.sql.redaction.string.regex": _REDACTED_TEXT,
         # a worker keeps its detector from one micro-batch to the next
         "spark.python.worker.reuse": "true",
         # workers import the rooms wherever the job was started from

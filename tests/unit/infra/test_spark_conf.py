@@ -60,7 +60,7 @@ def test_tasks_share_a_gpu_and_never_ask_for_more_than_one() -> None:
 
 
 def test_local_mode_refuses_to_wait_for_a_gpu_that_it_cannot_share_out() -> None:
-    with pytest.raises(SettingsError, match=r"tasks_per_gpu is 2 and master is 'local\[2\]'"):
+    with pytest.raises(SettingsError, match=r"tasks_per_gpu is 2 and master is 'local\[2,4\]'"):
         session_conf(SparkSettings(tasks_per_gpu=2))
 
 
