@@ -234,6 +234,7 @@ def demo(
         str | None,
         typer.Option(help="Use the Kafka at this address in place of the embedded one.", metavar="HOST:PORT"),
     ] = None,
+    pages: Annotated[bool, typer.Option(help="Serve the console's pages on 127.0.0.1.")] = True,
 ) -> None:
     """Run all of Sightline on this machine: cameras, Kafka, Spark, detector, alerts, history.
 
@@ -253,4 +254,4 @@ def demo(
     from infra.lines import choose
 
     line = choose(images=images, video=video, camera=camera, product=product, cameras=cameras, fps=fps)
-    raise typer.Exit(Demo(line, minutes=minutes, retrain=retrain, outside_kafka=kafka).run())
+    raise typer.Exit(Demo(line, minutes=minutes, retrain=retrain, outside_kafka=kafka, pages=pages).run())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from infra import ports
 from infra.deployment import Deployment, wait_for_none
 from infra.lines import Line
 from infra.live import LiveFeed, latency_ms
@@ -34,6 +36,8 @@ from sightline.settings import run_folder
 SCREEN_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 MEMORY_SECONDS = 3.0
+PAGES_PORT = 8765
+PAGES_USER = "demo"
 LANDING_SECONDS = 120.0
 """How long frames may take from their verdict to the tables before they count as missing."""
 
@@ -46,6 +50,7 @@ class Demo:
     minutes: float | None = None
     retrain: bool = False
     outside_kafka: str | None = None
+    pages: bool = True
     console: Console = field(default_factory=lambda: Console(highlight=False))
     _stop: Event = field(default_factory=Event)
     _began: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -58,6 +63,8 @@ class Demo:
             with Deployment(self.line.produce, self.outside_kafka) as deployment:
                 self._say(f"Kafka serves on {deployment.kafka.bootstrap}; starting score, incidents and history")
                 feed = deployment.start(self._stop)
+                if self.pages:
+                    self._open_pages(deployment)
                 self._say(f"cameras on: {self.line.title}")
                 deployment.producers.start()
                 self._watch(feed, deployment)
@@ -74,6 +81,22 @@ class Demo:
             run_room("producers", *command)
         self._say(f"learning what good looks like from {self.line.good_frames}")
         run_room("models", "train", str(self.line.good_frames), "--product", self.line.product, *self.line.train)
+
+    def _open_pages(self, deployment: Deployment) -> None:
+        """Serve the console's pages, with an admin of its own where there is no user yet."""
+        port = PAGES_PORT if ports.is_free("127.0.0.1", PAGES_PORT) else ports.free_port("127.0.0.1")
+        deployment.pages.environment = {"SIGHTLINE_API_PORT": str(port)}
+        deployment.open_pages()
+        password = secrets.token_urlsafe(12)
+        made = subprocess.run(
+            [sys.executable, "-m", "console", "users", "create-admin", PAGES_USER, "--password-stdin"],
+            input=password + "\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        who = f"user {PAGES_USER}, password {password} (told this once)" if made.returncode == 0 else "with your user"
+        self._say(f"pages for operators and engineers: http://127.0.0.1:{port} – {who}")
 
     def _has_champion(self) -> bool:
         asked = subprocess.run(

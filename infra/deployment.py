@@ -56,6 +56,8 @@ class Deployment:
             nice=10,
         )
         self.producers = ManagedProcess("producers", "producers", ["produce", *produce], log_folder=logs)
+        # people wait for verdicts longer than for a page
+        self.pages = ManagedProcess("serve", "console", ["serve"], log_folder=logs, nice=5)
         self._parts = ExitStack()
 
     def __enter__(self) -> Self:
@@ -93,6 +95,11 @@ class Deployment:
         # two JVMs that start at once take twice as long to the first verdict; the history can catch up
         self.history.start()
         return feed
+
+    def open_pages(self) -> None:
+        """Start the console's pages; nothing else depends on them."""
+        self._parts.callback(self.pages.stop)
+        self.pages.start()
 
     def drain(self, feed: LiveFeed, wait: Wait | None = None) -> None:
         """Stop the cameras, then each part that has nothing left to do; the history goes on, for whoever counts."""
