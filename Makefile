@@ -5,6 +5,7 @@
 # make hostile                 10,000 hostile frames through the scoring worker, each with the fate that it must have
 # make chaos                   breaks a running line in every way that is known, and counts what became of every frame
 # make fuzz-api                every endpoint of the API under made-up requests, for some minutes
+# make pages                   the console in a real browser, every flow; needs Chromium
 # make check                   formatting, lint, types
 # make bench                   three minutes of the demo, then what it took
 # make setup                   only what the others do first by themselves
@@ -95,7 +96,7 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench e2e hostile chaos fuzz-api check lock clean
+.PHONY: help demo test bench e2e hostile chaos fuzz-api pages check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -115,6 +116,9 @@ chaos: setup
 fuzz-api: setup
 	@SIGHTLINE_TEST_FUZZ_EXAMPLES=$${SIGHTLINE_TEST_FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest --timeout 3600 \
 	    tests/unit/console/api/test_fuzz.py
+
+pages: setup
+	@SIGHTLINE_TEST_PAGES=1 $(BIN)/python -m pytest tests/unit/console/web $(ARGS)
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
-"""What operators see and do, in a real browser."""
+"""What operators see and do, in a real browser: three tests by default, all of them with `make pages`."""
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import replace
@@ -17,6 +18,9 @@ playwright.expect.set_options(timeout=15_000)
 expect = playwright.expect
 
 PASSWORD = "seven grey gaskets"
+at_length = pytest.mark.skipif(
+    not os.environ.get("SIGHTLINE_TEST_PAGES"), reason="a browser takes seconds for each; `make pages` runs them"
+)
 
 
 @pytest.fixture
@@ -37,6 +41,7 @@ def until(condition):
         time.sleep(0.02)
 
 
+@at_length
 def test_the_first_admin_is_made_with_the_token_and_lands_on_the_wall(start, visitor) -> None:
     hall = start(empty=True)
     page = visitor(hall).page
@@ -58,6 +63,7 @@ def test_the_first_admin_is_made_with_the_token_and_lands_on_the_wall(start, vis
     expect(page.get_by_role("heading", name="Wall")).to_be_visible()
 
 
+@at_length
 def test_who_is_not_logged_in_comes_to_the_page_after_the_password(hall, visitor) -> None:
     page = visitor(hall).page
     page.goto(hall.url + "/alerts?camera=cam-1")
@@ -92,6 +98,7 @@ def test_the_wall_shows_verdict_picture_and_silence(hall, visitor) -> None:
     expect(page.locator("#counts")).to_contain_text("2 silent")
 
 
+@at_length
 def test_a_broker_that_is_gone_is_said_on_the_wall_and_taken_back(hall, visitor) -> None:
     hall.verdict("cam-1", 1)
     page = visitor(hall).log_in()
@@ -102,6 +109,7 @@ def test_a_broker_that_is_gone_is_said_on_the_wall_and_taken_back(hall, visitor)
     expect(page.get_by_text("Verdicts do not arrive")).to_have_count(0)
 
 
+@at_length
 def test_alerts_stand_in_the_order_of_urgency_and_a_new_one_appears(hall, visitor) -> None:
     hall.alert("cam-1", age=10)
     hall.alert("cam-2", age=90)
@@ -116,6 +124,7 @@ def test_alerts_stand_in_the_order_of_urgency_and_a_new_one_appears(hall, visito
     expect(page.locator('[data-group="missed"] .open')).to_have_text(re.compile("cam-4"))
 
 
+@at_length
 def test_every_action_by_keyboard(hall, visitor) -> None:
     for number in range(1, 5):
         hall.alert(f"cam-{number}", age=100 - number)
@@ -166,6 +175,7 @@ def test_two_operators_see_what_the_other_did_and_a_double_touch_counts_once(hal
     ]
 
 
+@at_length
 def test_one_alert_shows_its_frame_the_ones_beside_it_and_the_heat_map(history, start, visitor) -> None:
     events = [samples.inspection(sequence=n, verdict=Verdict.DEFECT, score=0.9, label="x") for n in range(38, 43)]
     about = replace(samples.alert(), opened_at=events[0].captured_at, updated_at=events[-1].captured_at)
@@ -194,6 +204,7 @@ def test_one_alert_shows_its_frame_the_ones_beside_it_and_the_heat_map(history, 
     expect(page.get_by_label("Type of the defect")).to_have_value("scratch")
 
 
+@at_length
 def test_an_acknowledgement_that_comes_too_late_is_explained(hall, visitor) -> None:
     found = hall.alert("cam-1", state=AlertState.CLOSED)
     page = visitor(hall).log_in(path=f"/alerts/{found.alert_id}")
@@ -204,6 +215,7 @@ def test_an_acknowledgement_that_comes_too_late_is_explained(hall, visitor) -> N
     assert not hall.line.taken
 
 
+@at_length
 def test_nothing_typed_is_lost_to_an_absent_broker_or_an_ended_session(hall, visitor) -> None:
     found = hall.alert("cam-1")
     page = visitor(hall).log_in(path=f"/alerts/{found.alert_id}")
@@ -223,6 +235,7 @@ def test_nothing_typed_is_lost_to_an_absent_broker_or_an_ended_session(hall, vis
     assert [action.comment for action in hall.line.taken] == ["the gripper is bent"]
 
 
+@at_length
 def test_a_viewer_looks_and_is_told_why_nothing_else(hall, visitor) -> None:
     found = hall.alert("cam-1")
     page = visitor(hall).log_in("vic", f"/alerts/{found.alert_id}")
@@ -232,6 +245,7 @@ def test_a_viewer_looks_and_is_told_why_nothing_else(hall, visitor) -> None:
     expect(page.locator("#notices")).to_contain_text("Your role is viewer")
 
 
+@at_length
 def test_a_stream_that_is_broken_is_said_to_be(hall, visitor) -> None:
     page = visitor(hall).page
     page.clock.install()
@@ -245,7 +259,7 @@ def test_a_stream_that_is_broken_is_said_to_be(hall, visitor) -> None:
     expect(page.get_by_role("alert")).to_contain_text("The connection to the server is broken since")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (768, "light")])
+@pytest.mark.parametrize(("width", "theme"), [(768, "light"), pytest.param(1440, "dark", marks=at_length)])
 def test_pages_are_accessible_light_and_complain_of_nothing(history, start, visitor, width, theme) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     history.create()
@@ -281,6 +295,7 @@ def test_pages_are_accessible_light_and_complain_of_nothing(history, start, visi
     assert [said for said in who.complaints if "404" not in said] == []
 
 
+@at_length
 def test_a_page_that_fails_says_so_in_a_sentence(hall, visitor) -> None:
     page = visitor(hall).log_in()
     page.goto(hall.url + "/alerts/not-an-id")
