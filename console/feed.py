@@ -89,7 +89,7 @@ def save_picture(alert: Alert, folder: Path) -> Path | None:
     """
     if alert.thumbnail is None:
         return None
-    camera = re.sub(r"[^A-Za-z0-9_-]+", "_", alert.camera)
+    camera = re.sub(r"[^A-Za-z0-9_-]+", "_", alert.camera)[:80]
     path = folder / f"{_stamp(alert.opened_at)}-{camera}-{re.sub(r'[^A-Za-z0-9]+', '_', alert.alert_id[:8])}.jpg"
     half = path.with_suffix(".part")
     try:

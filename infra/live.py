@@ -26,6 +26,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from sightline import codec
 from sightline.contracts import Alert, AlertState, CameraEvent, CameraEventKind, Inspection, Severity, Verdict
 from sightline.errors import SightlineError
+from sightline.file_names import file_name
 from sightline.kafka_roles import LIVE_GROUP
 from sightline.settings import KafkaSettings
 
@@ -193,7 +194,11 @@ class LiveFeed:
         self.view.judged_offsets[partition] = max(offset, self.view.judged_offsets.get(partition, -1))
 
     def _picture(self, alert: Alert) -> Path:
-        return self._pictures / f"{alert.camera}-{alert.first_sequence}-{alert.alert_id[:8]}.jpg"
+        return self._pictures / _picture_name(alert)
+
+
+def _picture_name(alert: Alert) -> str:
+    return file_name(f"{alert.camera}-{alert.first_sequence}-{alert.alert_id[:8]}") + ".jpg"
 
 
 def latency_ms(latencies: list[float]) -> tuple[float, float] | None:
@@ -274,7 +279,7 @@ def _alerts(view: View, pictures: Path) -> RenderableType:
             Text(alert.state.value, style=STATE_STYLE[alert.state]),
             str(alert.count),
             f"{alert.peak_score / alert.threshold:.1f}×",
-            Text(f"{alert.camera}-{alert.first_sequence}-{alert.alert_id[:8]}.jpg", style="dim"),
+            Text(_picture_name(alert), style="dim"),
         )
     body: RenderableType = table if view.alerts else Text("none yet", style="dim")
     return Panel(body, title=f"alerts: {len(view.alerts)}  (pictures in {pictures})", border_style="dim")

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from urllib.parse import quote
 
 from producers.backlog import Backlog, Policy
 from producers.capture import Camera
@@ -30,6 +29,7 @@ from producers.spool import Spool
 from sightline.codec import MAX_NAME
 from sightline.contracts import CameraEventKind
 from sightline.errors import SettingsError
+from sightline.file_names import file_name
 from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import KafkaSettings
 
@@ -265,7 +265,7 @@ def _open_lane(
     if not settings.spool_mb:
         return Lane(_opened(open_ledger(settings.ledger, settings.line, plan.name, now()), stack), None, policy)
     spool = Spool(
-        settings.spool_folder / quote(plan.name, safe=" "),
+        settings.spool_folder / file_name(plan.name),
         size=settings.spool_mb * MEGABYTE,
         spare=settings.spool_spare_mb * MEGABYTE,
     )

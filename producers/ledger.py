@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
 
 from sightline import codec
 from sightline.contracts import CameraEvent, CameraEventKind, DropReason
 from sightline.errors import PublishError
+from sightline.file_names import file_name
 
 VERSION = 1
 RESERVE = 256
@@ -83,7 +83,7 @@ class Ledger:
     ) -> None:
         self.line = line
         self.camera = camera
-        name = quote(camera, safe=" ")
+        name = file_name(camera)
         self._file = folder / f"{name}.db"
         self._mutex = threading.RLock()
         self._delivered: list[int] = []

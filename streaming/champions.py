@@ -8,6 +8,7 @@ champion stays.
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -133,7 +134,7 @@ class Mirror:
         if refusal in self._refused:
             return None
         try:
-            folder = registry.fetch(detector, self._folder / detector.product / detector.digest, self._settings)
+            folder = registry.fetch(detector, self._place(detector), self._settings)
             check_maskable(load_card(folder), self._views)
             self._try(folder)
         except DetectorError as error:
@@ -145,6 +146,15 @@ class Mirror:
             )
             return None
         return Bundle(name=detector.name, version=detector.version, digest=detector.digest, folder=str(folder))
+
+    def _place(self, detector: RegisteredDetector) -> Path:
+        """Where the bundle lies; raises DetectorError for names of the registry that would lead elsewhere."""
+        if not re.fullmatch("[0-9a-f]{64}", detector.digest):
+            raise DetectorError(
+                f"{detector.name} version {detector.version} has the digest {detector.digest!r}, which is none; "
+                "register it again with `sightline train`"
+            )
+        return self._folder / registry.check_product(detector.product) / detector.digest
 
     def _try(self, folder: Path) -> None:
         """Load and self-check the bundle in another process: a crash or a hang there costs nothing here."""
