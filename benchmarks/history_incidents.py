@@ -116,5 +116,6 @@ class Incidents:
             "at": times(np.concatenate([acknowledged, settled])),
             "defect_type": pa.array([None] * rows + types, pa.string()),
             "comment": pa.nulls(2 * rows, pa.string()),
+            "mute": pa.nulls(2 * rows),
             "schema_version": np.ones(2 * rows, np.int64),
         }

@@ -65,6 +65,9 @@ class ActionKind(StrEnum):
     CONFIRM = "confirm"
     FALSE_ALARM = "false-alarm"
     COMMENT = "comment"
+    MUTE = "mute"
+    MAINTENANCE = "maintenance"
+    END_MUTE = "end-mute"
 
 
 class CameraEventKind(StrEnum):
@@ -239,8 +242,23 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mute:
+    """Which alerts are recorded but not sent out, and when: None stands for every line, camera, product, severity."""
+
+    starts_at: datetime
+    ends_at: datetime
+    line: str | None = None
+    camera: str | None = None
+    product: str | None = None
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorAction:
-    """What a person said about an alert. An event, never an update."""
+    """What a person said about an alert, or a mute that a person set or ended. An event, never an update.
+
+    Of a mute, `alert_id` is the mute's own id, the same where it is ended; `mute` stands where one is set.
+    """
 
     action_id: str
     alert_id: str
@@ -249,6 +267,7 @@ class OperatorAction:
     at: datetime
     defect_type: str | None = None
     comment: str | None = None
+    mute: Mute | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -18,6 +18,7 @@ from sightline.contracts import (
     Frame,
     HeatMap,
     Inspection,
+    Mute,
     OperatorAction,
     Quality,
     Reason,
@@ -170,6 +171,20 @@ def operator_action() -> OperatorAction:
         at=START + timedelta(minutes=2),
         defect_type="scratch",
         comment="tool 4 changed",
+    )
+
+
+def muting(*, hours: float = 2.0) -> OperatorAction:
+    """A mute of the warnings of one camera, set when `alert()` opened."""
+    starts = alert().opened_at
+    return OperatorAction(
+        action_id=digest_id("action", 2),
+        alert_id=digest_id("mute", 2),
+        kind=ActionKind.MUTE,
+        actor="m.keller",
+        at=starts,
+        comment="belt is being cleaned",
+        mute=Mute(starts_at=starts, ends_at=starts + timedelta(hours=hours), camera="cam-1", severity=Severity.WARNING),
     )
 
 

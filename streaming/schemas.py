@@ -193,15 +193,29 @@ ALERT = StructType(
     ]
 )
 
+MUTE = StructType(
+    [
+        column("starts_at", TIME, "From when on (UTC)"),
+        column("ends_at", TIME, "Until when, unless it is ended before (UTC)"),
+        column("line", TEXT, "Line whose alerts are held back; NULL for all", optional=True),
+        column("camera", TEXT, "Camera whose alerts are held back; NULL for all", optional=True),
+        column("product", TEXT, "Product whose alerts are held back; NULL for all", optional=True),
+        column("severity", TEXT, f"Severity that is held back, {_one_of(Severity)}; NULL for both", optional=True),
+    ]
+)
+
 OPERATOR_ACTION = StructType(
     [
         column("action_id", TEXT, "Identity of the action"),
-        column("alert_id", TEXT, "Alert that it is about"),
+        column("alert_id", TEXT, "Alert that it is about; of a mute, the mute's own id"),
         column("kind", TEXT, f"What was done: {_one_of(ActionKind)}"),
         column("actor", TEXT, "Who did it"),
         column("at", TIME, "When (UTC)"),
         column("defect_type", TEXT, "Type of the defect, where one was confirmed", optional=True),
         column("comment", TEXT, "In the operator's words", optional=True),
+        column(
+            "mute", MUTE, "What is not sent out and when, where a mute or a maintenance window is set", optional=True
+        ),
         VERSION,
     ]
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pyspark.sql.types import ArrayType, DataType, DateType, StructField, StructType
@@ -67,7 +68,7 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             name="operator_actions",
-            comment="What operators said about alerts, one row per action",
+            comment="What operators said about alerts, and mutes that were set or ended, one row per action",
             contract=schemas.OPERATOR_ACTION,
             key=("action_id",),
             event_time="at",
@@ -154,8 +155,22 @@ def create_table(spark: SparkSession, table: Table, settings: TableSettings) -> 
         builder = builder.property(key, value)
     # Delta answers the second of two creations at once with one of several exceptions, by how far the first has come
     with _CREATING:
+        _add_new_columns(spark, table, path)
         builder.execute()
     return path
+
+
+def _add_new_columns(spark: SparkSession, table: Table, path: str) -> None:
+    """Give a table that an earlier version made the columns that it lacks, NULL in the rows that are there."""
+    from delta.tables import DeltaTable
+
+    if not DeltaTable.isDeltaTable(spark, path):
+        return
+    known = DeltaTable.forPath(spark, path).toDF().columns
+    for before, field in pairwise(table.schema.fields):
+        if field.name not in known:
+            column = StructType([field]).toDDL()
+            spark.sql(f"ALTER TABLE delta.`{path}` ADD COLUMN {column} AFTER `{before.name}`")
 
 
 @dataclass(frozen=True, slots=True)

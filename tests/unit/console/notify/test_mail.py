@@ -75,7 +75,7 @@ def sink(server: int, certificate, secret_file: Callable[[str], Path]) -> Callab
                 password_file=secret_file(password),
                 ca_file=certificate.certificate,
                 **more,
-            )  # fmt: skip
+            )
         )
 
     return make
