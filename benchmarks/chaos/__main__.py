@@ -12,8 +12,12 @@ import typer
 from rich.console import Console
 
 from benchmarks.chaos.catalogue import CATALOGUE
-from benchmarks.chaos.experiment import run, schedule, show, write
+from benchmarks.chaos.experiment import Report, run, schedule, show, write
+from benchmarks.chaos.fault import Fault
 from benchmarks.chaos.line import Line
+from benchmarks.chaos.soak import SHARE, saturation
+from benchmarks.chaos.soak import run as soaked
+from benchmarks.chaos.soak import write as write_soak
 from sightline import cli
 from sightline.errors import SettingsError
 from sightline.settings import run_folder
@@ -29,6 +33,9 @@ def chaos(
     injections: Annotated[int | None, typer.Option(min=1, help="So many at most; each kind's own number else.")] = None,
     short: Annotated[bool, typer.Option("--short", help="A few faults of cameras, network and broker alone.")] = False,
     minutes: Annotated[float, typer.Option(min=0.1, help="No injection begins later than this.")] = 240.0,
+    soak: Annotated[
+        float | None, typer.Option(min=1, help="Minutes of a steady 70 % load with a random fault now and then.")
+    ] = None,
     cameras: Annotated[int, typer.Option(min=1, help="Cameras that send.")] = 4,
     fps: Annotated[float, typer.Option(min=1, help="Frames a second of each.")] = 5.0,
 ) -> None:
@@ -53,8 +60,10 @@ def chaos(
             for fault in faults:
                 if fault not in can:
                     console.log(f"not run: {fault.name} needs small disks, which only root can mount")
-            planned = schedule(can, seed, injections)
-            report = run(line, planned, seed, console, time.monotonic() + minutes * 60)
+            if soak:
+                report = _soak(line, can, seed, soak, results, console)
+            else:
+                report = run(line, schedule(can, seed, injections), seed, console, time.monotonic() + minutes * 60)
         if report.faults:
             kept = results / f"logs-{seed}"
             _keep_logs(Path(folder) / "run" / "logs", kept)
@@ -63,6 +72,16 @@ def chaos(
     console.print(f"results: {write(report, results)}")
     if report.faults:
         raise typer.Exit(1)
+
+
+def _soak(line: Line, faults: list[Fault], seed: int, minutes: float, results: Path, console: Console) -> Report:
+    most = saturation(line)
+    console.log(f"the line judges {most:.0f} frames/s at most; the soak sends {SHARE:.0%} of that")
+    line.change_rate(SHARE * most)
+    report, sampler = soaked(line, faults, seed, minutes, console)
+    for file in write_soak(report, sampler, line.rate, results):
+        console.print(f"soak: {file}")
+    return report
 
 
 def _keep_logs(logs: Path, kept: Path) -> None:

@@ -16,7 +16,8 @@ from models.runtime.card import CARD_FILE, GRAPH_FILE
 from sightline.settings import RegistrySettings
 from streaming.detectors import CHAMPIONS
 
-_TRIAL_SECONDS = 240.0
+_TRIAL_SECONDS = 400.0
+_REFUSAL = "refused, the last good one stays"
 
 Spoil = Callable[[Path, random.Random], None]
 """Makes a bad bundle of the good one in the folder."""
@@ -86,7 +87,7 @@ def _refused(spoil: Spoil) -> Inject:
         before, said = pointer.read_bytes(), line.score.log_file.stat().st_size
         _register(line, spoil, rng)
         began = time.monotonic()
-        insist(lambda: "refused" in line.log_since(line.score, said), _TRIAL_SECONDS, "the new detector is refused")
+        insist(lambda: _REFUSAL in line.log_since(line.score, said), _TRIAL_SECONDS, "the new detector is refused")
         if pointer.read_bytes() != before:
             raise BrokenError("a bad detector took over")
         set_champion(PRODUCT, line.champion, RegistrySettings.load())

@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.chaos.fault import BrokenError, Fault, Inject, MissedError, idle
+from benchmarks.chaos.fault import Fault, Inject, MissedError, idle
 from benchmarks.chaos.kills import newest
 from benchmarks.chaos.line import Line, kill
 from infra.processes import ManagedProcess
-
-_READY_SECONDS = 120.0
 
 
 def _full(disk: str, shortest: float, longest: float) -> Inject:
@@ -57,8 +55,6 @@ def _torn(process: Callable[[Line], ManagedProcess], query: str, log: str) -> In
         tear(file, rng)
         killed = time.monotonic()
         victim.start()
-        if query.startswith("history"):
-            _wait_for_batches(line.checkpoint(query))
         return killed
 
     return inject
@@ -70,21 +66,13 @@ def tear(file: Path, rng: random.Random) -> None:
     file.write_bytes(content[: rng.choice((0, rng.randrange(len(content))))])
 
 
-def _wait_for_batches(checkpoint: Path) -> None:
-    before, deadline = newest(checkpoint / "commits"), time.monotonic() + _READY_SECONDS
-    while newest(checkpoint / "commits") <= before:
-        if time.monotonic() > deadline:
-            raise BrokenError(f"no batch of {checkpoint.name} within {_READY_SECONDS:g} s after a torn file")
-        time.sleep(0.1)
-
-
 FAULTS = (
     Fault("disk-full-checkpoint", _full("checkpoints", 3, 8), 4, disks=True),
-    Fault("disk-full-tables", _full("tables", 5, 10), 4, disks=True),
+    Fault("disk-full-tables", _full("tables", 5, 10), 4, disks=True, table=True),
     Fault("disk-full-broker", _full("kafka", 3, 6), 3, disks=True, whole=False),
     Fault("disk-full-spool", spool_full, 4, disks=True, whole=False),
     Fault("torn-score-offsets", _torn(lambda line: line.score, "score", "offsets"), 4),
     Fault("torn-score-commits", _torn(lambda line: line.score, "score", "commits"), 4),
-    Fault("torn-history-offsets", _torn(lambda line: line.history, "history/inspections", "offsets"), 3),
-    Fault("torn-history-commits", _torn(lambda line: line.history, "history/inspections", "commits"), 3),
+    Fault("torn-history-offsets", _torn(lambda line: line.history, "history/inspections", "offsets"), 3, table=True),
+    Fault("torn-history-commits", _torn(lambda line: line.history, "history/inspections", "commits"), 3, table=True),
 )

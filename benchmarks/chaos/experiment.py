@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.chaos.fault import BrokenError, Fault, MissedError
+from benchmarks.chaos.kills import newest
 from benchmarks.chaos.line import RULE, Line
 from benchmarks.chaos.oracle import Finding, judge
 from benchmarks.chaos.records import alarmed
 from benchmarks.measured import machine
+from sightline.errors import SightlineError
 
 PATIENCE_SECONDS = 120.0
 STALLED_SECONDS = 600.0
@@ -94,6 +96,12 @@ def run(line: Line, planned: Sequence[tuple[Fault, str]], seed: int, console: Co
         done = inject(line, fault, own)
         report.injections.append(done)
         console.log(f"{number + 1}/{len(planned)} {fault.name} ({own}): {_outcome(done)}")
+    conclude(line, report)
+    return report
+
+
+def conclude(line: Line, report: Report) -> None:
+    """Drain the line, ask the oracle, and note in `report` what it says."""
     line.drain()
     told = alarmed(line.log_since(line.score, 0)) if line.whole else 0
     world = line.evidence.settle(PATIENCE_SECONDS, told)
@@ -110,7 +118,6 @@ def run(line: Line, planned: Sequence[tuple[Fault, str]], seed: int, console: Co
         "alerts": len(world.alerts),
     }
     _blame(report, line.evidence.captured_at)
-    return report
 
 
 def inject(line: Line, fault: Fault, seed: str) -> Injection:
@@ -120,12 +127,12 @@ def inject(line: Line, fault: Fault, seed: str) -> Injection:
     try:
         since = fault.inject(line, random.Random(seed))
         line.revive()
-        recovery = line.gauge.recovery(since, STALLED_SECONDS)
+        recovery = _next_commit(line, since) if fault.table else line.gauge.recovery(since, STALLED_SECONDS)
         if recovery is None:
-            broken = f"the rate was not back after {STALLED_SECONDS:g} s"
+            broken = f"not back after {STALLED_SECONDS:g} s"
     except MissedError as error:
         missed = str(error)
-    except BrokenError as error:
+    except (BrokenError, SightlineError) as error:
         broken = str(error)
     except OSError as error:
         # the broker was asked for the moment while it was away after the fault before
@@ -176,6 +183,17 @@ def write(report: Report, folder: Path) -> Path:
     file = folder / f"chaos-{datetime.now(UTC):%Y%m%dT%H%M%S}-{report.seed}.json"
     file.write_text(json.dumps({"machine": machine(), **asdict(report)}, indent=2) + "\n")
     return file
+
+
+def _next_commit(line: Line, since: float) -> float | None:
+    """Seconds from `since` to a commit of inspections that is made from now on."""
+    log = line.tables / "inspections" / "_delta_log"
+    before = newest(log)
+    while time.monotonic() - since < STALLED_SECONDS:
+        if newest(log) > before:
+            return time.monotonic() - since
+        time.sleep(0.05)
+    return None
 
 
 def _outcome(done: Injection) -> str:

@@ -28,7 +28,8 @@ class Fault:
     """A way to break the line. After it every frame must have one fate, with nobody's help.
 
     `times` of it are injected in a full run. `whole` tells whether it needs the line behind the cameras, `disks`
-    whether it needs small disks. `within` is the longest recovery in seconds that the fault allows.
+    whether it needs small disks. `within` is the longest recovery in seconds that the fault allows: of the rate of
+    verdicts, or with `table` of commits to the table of inspections.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Fault:
     whole: bool = True
     disks: bool = False
     within: float = 120.0
+    table: bool = False
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.002) -> None:

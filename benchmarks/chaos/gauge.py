@@ -35,6 +35,10 @@ class Gauge:
             time.sleep(_PAUSE)
         return None
 
+    def expect(self, rate: float) -> None:
+        """From now on this is the cameras' rate."""
+        self._rate = rate
+
     def close(self) -> None:
         self._closing.set()
         self._thread.join(30)

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
@@ -72,11 +72,13 @@ class Line:
     """Broker and cameras, and with `whole` the score query, incidents and history too; leaves nothing running.
 
     `cameras` send `fps` frames a second each. The processes reach the broker through `proxy`; the oracle does not.
+    `small_disks` are mounted where that is allowed.
     """
 
-    def __init__(self, folder: Path, *, cameras: int, fps: float, whole: bool = True) -> None:
+    def __init__(self, folder: Path, *, cameras: int, fps: float, whole: bool = True, small_disks: bool = True) -> None:
         self.folder = folder
         self.whole = whole
+        self._small_disks = small_disks
         self.rate = cameras * fps
         self.champion = "1"
         """Version of the detector that is in force."""
@@ -133,6 +135,13 @@ class Line:
             time.sleep(0.5)
         self.cameras.stop()
 
+    def change_rate(self, rate: float) -> None:
+        """Start the cameras, which stand still, at `rate` frames a second together."""
+        self.rate = rate
+        self.cameras.environment = {**self.cameras.environment, "SIGHTLINE_PRODUCER_FPS": f"{rate / self._cameras:.2f}"}
+        self.gauge.expect(rate)
+        self.cameras.start()
+
     def ends(self, topic: str) -> int:
         """Records that a topic ever had, without the deployment's prefix. Raises OSError while the broker is away."""
         if topic not in self._ends:
@@ -149,12 +158,14 @@ class Line:
     def _start(self) -> None:
         folder = self.folder
         folder.mkdir(parents=True)
-        os.environ["SIGHTLINE_RUN"] = str(folder)
+        self._parts.enter_context(_environment("SIGHTLINE_RUN", str(folder)))
         with contextlib.suppress(PrerequisiteError):
-            for name, size in DISKS.items():
+            for name, size in DISKS.items() if self._small_disks else ():
                 self.disks[name] = SmallDisk(folder / name, size)
                 self._parts.callback(self.disks[name].close)
-        self.broker = ProxiedBroker(BrokerSettings.load(folder=folder / "kafka", heap="384m", free_disk_mb=0))
+        self.broker = ProxiedBroker(
+            BrokerSettings.load(folder=folder / "kafka", heap="384m", free_disk_mb=0, start_seconds=READY_SECONDS)
+        )
         self._parts.callback(self.broker.proxy.close)
         self._parts.enter_context(self.broker)
         self.proxy = self.broker.proxy
@@ -260,6 +271,19 @@ def python_workers(process: ManagedProcess) -> list[psutil.Process]:
 def any_of(processes: list[psutil.Process], rng: random.Random) -> psutil.Process | None:
     """One of them, the same for the same seed; None when there is none."""
     return rng.choice(sorted(processes, key=lambda process: process.pid)) if processes else None
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _asked(reader: TopicReader) -> int:

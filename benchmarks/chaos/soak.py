@@ -1,0 +1,190 @@
+"""A long run at a steady load with random faults: memory, file handles, disk and latency, sampled all the while."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+from rich.console import Console
+
+from benchmarks.chaos.experiment import Report, conclude, inject
+from benchmarks.chaos.fault import Fault
+from benchmarks.chaos.kills import tree
+from benchmarks.chaos.line import Line, python_workers
+from benchmarks.chaos.records import burst
+from benchmarks.measured import machine
+from benchmarks.watch import Watch
+from infra.processes import ManagedProcess
+
+SAMPLE_SECONDS = 10.0
+SHARE = 0.7
+BURST_FRAMES = 1500
+QUIET_SECONDS = (20.0, 60.0)
+"""Bounds of the pauses between faults."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """One look at everything; bytes, counts, and milliseconds from capture to the verdict in a reader's hands."""
+
+    seconds: float
+    memory: dict[str, int] = field(default_factory=dict)
+    worker_memory: int = 0
+    """Of the largest Python worker of the score query."""
+    handles: dict[str, int] = field(default_factory=dict)
+    disk: int = 0
+    frames: int = 0
+    p50: float | None = None
+    p99: float | None = None
+
+
+def saturation(line: Line) -> float:
+    """Frames a second that the line judges of a burst that waits for it; the cameras stand still meanwhile."""
+    line.cameras.stop()
+    before = line.ends("inspections")
+    burst(line, BURST_FRAMES)
+    began = None
+    while (done := line.ends("inspections") - before) < BURST_FRAMES * 0.95:
+        if began is None and done > BURST_FRAMES * 0.2:
+            began = time.monotonic(), done
+        time.sleep(0.05)
+    first, had = began or (time.monotonic() - 1, 0)
+    return (done - had) / (time.monotonic() - first)
+
+
+def run(line: Line, faults: list[Fault], seed: int, minutes: float, console: Console) -> tuple[Report, Sampler]:
+    """Inject one of `faults` after another, with pauses, for `minutes`; sample all the while; then ask the oracle."""
+    report, sampler = Report(seed, line.whole), Sampler(line)
+    rng, ends, number = random.Random(seed), time.monotonic() + 60 * minutes, 0
+    try:
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, rng.uniform(*QUIET_SECONDS)))
+            if time.monotonic() < ends:
+                fault = rng.choice(faults)
+                done = inject(line, fault, f"{seed}/{fault.name}/{number}")
+                report.injections.append(done)
+                console.log(f"{fault.name}: {done.recovery or 0:.1f} s {done.broken or done.missed or ''}")
+                number += 1
+    finally:
+        sampler.close()
+    conclude(line, report)
+    return report, sampler
+
+
+def write(report: Report, sampler: Sampler, rate: float, folder: Path) -> tuple[Path, Path]:
+    """The samples and the report as JSON, and their plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "soak.json"
+    facts = {"machine": machine(), "frames_per_second": rate, "report": asdict(report)}
+    file.write_text(json.dumps({**facts, "samples": [asdict(sample) for sample in sampler.samples]}, indent=1) + "\n")
+    picture = folder / "soak.png"
+    _plot(report, sampler.samples, sampler.began, picture)
+    return file, picture
+
+
+class Sampler:
+    """Takes a sample every few seconds until it is closed."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._watch = Watch(line.kafka)
+        self.began = time.time()
+        self.samples: list[Sample] = []
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._watch.close()
+
+    def _run(self) -> None:
+        while not self._closing.wait(SAMPLE_SECONDS):
+            self.samples.append(self._sample())
+
+    def _sample(self) -> Sample:
+        sample = Sample(time.time() - self.began)
+        for process in self._line.processes:
+            sample.memory[process.name] = process.sample_memory()
+            sample.handles[process.name] = _handles(process.pid)
+        sample.memory["broker"] = _resident(self._line.broker.pid)
+        sample.handles["broker"] = _handles(self._line.broker.pid)
+        sample.worker_memory = _largest_worker(self._line.score)
+        sample.disk = sum(_size(file) for file in self._line.folder.rglob("*"))
+        seen = self._watch.renew()
+        latencies = list(seen.latencies())
+        sample.frames = len(latencies)
+        if latencies:
+            sample.p50, sample.p99 = (float(one) for one in np.percentile(latencies, (50, 99)))
+        return sample
+
+
+def _handles(pid: int | None) -> int:
+    count = 0
+    for process in tree(pid):
+        try:
+            count += process.num_fds()
+        except psutil.Error:
+            continue
+    return count
+
+
+def _resident(pid: int | None) -> int:
+    return sum(_rss(process) for process in tree(pid))
+
+
+def _largest_worker(score: ManagedProcess) -> int:
+    return max((_rss(worker) for worker in python_workers(score)), default=0)
+
+
+def _rss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _size(file: Path) -> int:
+    try:
+        found = file.lstat()
+    except OSError:
+        return 0
+    # of sparse files what they take
+    return found.st_blocks * 512
+
+
+def _plot(report: Report, samples: list[Sample], began: float, file: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    minutes = [sample.seconds / 60 for sample in samples]
+    figure, (memory, handles, disk, latency) = pyplot.subplots(4, 1, figsize=(10, 12), sharex=True)
+    for name in samples[0].memory if samples else ():
+        memory.plot(minutes, [sample.memory.get(name, 0) / 2**20 for sample in samples], label=name)
+        handles.plot(minutes, [sample.handles.get(name, 0) for sample in samples], label=name)
+    memory.plot(minutes, [sample.worker_memory / 2**20 for sample in samples], "k:", label="largest worker (RSS)")
+    disk.plot(minutes, [sample.disk / 2**20 for sample in samples])
+    for name in ("p50", "p99"):
+        latency.plot(minutes, [getattr(sample, name) or float("nan") for sample in samples], label=name)
+    latency.set_yscale("log")
+    for axes, what in ((memory, "memory, MiB"), (handles, "file handles"), (disk, "disk, MiB")):
+        axes.set_ylabel(what)
+    latency.set_ylabel("capture to verdict, ms")
+    latency.set_xlabel("minutes; grey lines are faults")
+    for axes in (memory, handles, disk, latency):
+        for one in report.injections:
+            axes.axvline((one.began - began) / 60, color="lightgrey", zorder=0)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper left", fontsize="small")
+    figure.tight_layout()
+    figure.savefig(file, dpi=100)
+    pyplot.close(figure)
