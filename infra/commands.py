@@ -255,3 +255,44 @@ def demo(
 
     line = choose(images=images, video=video, camera=camera, product=product, cameras=cameras, fps=fps)
     raise typer.Exit(Demo(line, minutes=minutes, retrain=retrain, outside_kafka=kafka, pages=pages).run())
+
+
+@app.command(rich_help_panel="Infrastructure")
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="The findings as one JSON object.")] = False,
+) -> None:
+    """Check this deployment, and say what to do about each fault.
+
+    Looks at Java, packages, jars, ports, the broker, its topics and rights, room on disks, the registry and its
+    champions, tables, open files, memory and clocks. It changes nothing. Settings that do not hold are faults too.
+
+    Exit code: 0 all is well; 1 something deserves a look; 2 something will not work.
+
+    Examples:
+
+    `sightline doctor`
+
+    `sightline doctor --json | jq '.findings[] | select(.state != "ok")'`
+    """
+    from rich.console import Console
+
+    from infra.doctor_report import as_json, show
+    from sightline.diagnosis import EXIT_CODES, all_checks, examine, worst
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if json:
+        findings = list(examine(all_checks()))
+        typer.echo(as_json(findings))
+    else:
+        with console.status("looking at this deployment"):
+            findings = list(examine(all_checks()))
+        show(findings, console)
+    raise typer.Exit(EXIT_CODES[worst(findings)])
+
+
+@app.command(rich_help_panel="Infrastructure")
+def metrics() -> None:
+    """List every metric that Prometheus finds, as the Markdown of docs/observability.md."""
+    from infra.metric_tables import markdown
+
+    typer.echo(markdown())

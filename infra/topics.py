@@ -147,17 +147,33 @@ def ensure_topics(kafka: KafkaSettings | None = None, kept: TopicSettings | None
     remedy when an existing topic would break the pipeline.
     """
     kafka = kafka or KafkaSettings.load().for_role("admin")
-    wanted = plan(kafka, kept or TopicSettings.load())
     heard = Hearsay()
     admin = AdminClient(kafka.librdkafka(log_level=0, error_cb=heard))
+    missing, present = _compared(admin, kafka, kept or TopicSettings.load(), heard)
+    _create(admin, missing, kafka)
+    return TopicReport(tuple(topic.name for topic in missing), tuple(topic.name for topic in present))
+
+
+def check_topics(kafka: KafkaSettings, kept: TopicSettings) -> tuple[list[str], int]:
+    """Names of the topics that are missing, and how many there are; raises BrokerError as `ensure_topics` does."""
+    heard = Hearsay()
+    admin = AdminClient(kafka.librdkafka(log_level=0, error_cb=heard))
+    missing, present = _compared(admin, kafka, kept, heard)
+    return [topic.name for topic in missing], len(present)
+
+
+def _compared(
+    admin: AdminClient, kafka: KafkaSettings, kept: TopicSettings, heard: Hearsay
+) -> tuple[list[TopicPlan], list[TopicPlan]]:
+    """Missing topics and those that are there, with settings that fit."""
+    wanted = plan(kafka, kept)
     existing = _partitions(admin, kafka, heard)
     missing = [topic for topic in wanted if topic.name not in existing]
     present = [topic for topic in wanted if topic.name in existing]
     faults = differences(present, existing, _configs(admin, present, kafka), kafka)
     if faults:
         raise BrokerError(f"topics at {kafka.bootstrap} have settings that do not fit:\n" + "\n".join(faults))
-    _create(admin, missing, kafka)
-    return TopicReport(tuple(topic.name for topic in missing), tuple(topic.name for topic in present))
+    return missing, present
 
 
 def differences(

@@ -31,7 +31,7 @@ from sightline.settings import Section, run_folder
 log = logging.getLogger(__name__)
 
 # a series of its own beside each counter and histogram, which nothing here asks for
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PORTS = {"producers": 9441, "score": 9442, "incidents": 9443, "history": 9444, "api": 9445, "sinks": 9446}
 """Where each process serves its metrics unless `[metrics] ports` says otherwise."""
