@@ -14,6 +14,7 @@ from typing import Any
 from console.api.histories import Histories, records
 from console.api.problems import Problem
 from console.engineering.selection import Selection, require_known
+from console.tables import History
 
 BATCH_ROWS = 20_000
 _WAIT_SECONDS = 5.0
@@ -50,6 +51,11 @@ class Exports:
         self._histories = histories
         self._turn = threading.Semaphore(1)
 
+    def size(self, chosen: Selection, form: Format) -> int:
+        """Rows that an export would hold; raises what `begin` raises, save that it waits for nobody."""
+        with self._histories.borrow("inspections") as history:
+            return _admitted(history, chosen, form)[0]
+
     def begin(self, chosen: Selection, form: Format) -> tuple[str, Iterator[bytes]]:
         """The file's name, and its bytes as they are made.
 
@@ -67,12 +73,7 @@ class Exports:
         stack.callback(self._turn.release)
         try:
             history = stack.enter_context(self._histories.borrow("inspections"))
-            where, values = chosen.where(history)
-            rows = records(history, f"SELECT count(*) AS n FROM inspections WHERE {where}", values)[0]["n"]
-            if not rows:
-                require_known(history, chosen)
-            if rows > MOST_ROWS[form]:
-                raise _too_many(rows, form)
+            where, values = _admitted(history, chosen, form)[1:]
             select = f"SELECT {_COLUMNS} FROM inspections WHERE {where}"
             if form is Format.CSV:
                 select = _as_text(select)
@@ -81,6 +82,17 @@ class Exports:
             stack.close()
             raise
         return _name(chosen, form), _written(batches, form, stack)
+
+
+def _admitted(history: History, chosen: Selection, form: Format) -> tuple[int, str, dict[str, Any]]:
+    """How many rows, and the condition with its values."""
+    where, values = chosen.where(history)
+    rows: int = records(history, f"SELECT count(*) AS n FROM inspections WHERE {where}", values)[0]["n"]
+    if not rows:
+        require_known(history, chosen)
+    if rows > MOST_ROWS[form]:
+        raise _too_many(rows, form)
+    return rows, where, values
 
 
 def _written(batches: Any, form: Format, stack: ExitStack) -> Iterator[bytes]:

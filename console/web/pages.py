@@ -38,6 +38,9 @@ class Link(NamedTuple):
 NAVIGATION = (
     Link("/", "Wall", "wall", Role.VIEWER),
     Link("/alerts", "Alerts", "alert", Role.VIEWER),
+    Link("/history", "History", "history", Role.VIEWER),
+    Link("/quality", "Quality", "chart", Role.VIEWER),
+    Link("/detectors", "Detectors", "detector", Role.VIEWER),
 )
 """From left to right."""
 

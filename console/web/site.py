@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from console.web import access, alerts, assets, live, wall
+from console.web import access, alerts, assets, detectors, history, live, quality, wall
 from console.web.floor_feed import FloorFeed
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -18,6 +18,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     wall.router,
     alerts.data,
     alerts.router,
+    history.router,
+    quality.router,
+    detectors.router,
 )
 
 

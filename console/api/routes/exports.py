@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from console.api.guard import GuardedRoute, needs, remote
 from console.api.roles import Role
@@ -14,6 +15,16 @@ from console.api.services import Here, Who
 from console.engineering.exports import MEDIA_TYPES, MOST_ROWS, Format
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"], route_class=GuardedRoute)
+
+FormatAsked = Annotated[Format, Query(alias="format")]
+
+
+class ExportSize(BaseModel):
+    """`most` rows are taken as this format."""
+
+    rows: int
+    most: int
+
 
 _LIMITS = " and ".join(f"{most:,} as {form.value}" for form, most in MOST_ROWS.items())
 
@@ -30,7 +41,7 @@ _LIMITS = " and ".join(f"{most:,} as {form.value}" for form, most in MOST_ROWS.i
 )
 @needs(Role.ENGINEER)
 def inspections(
-    request: Request, here: Here, who: Who, chosen: Rows, form: Annotated[Format, Query(alias="format")] = Format.CSV
+    request: Request, here: Here, who: Who, chosen: Rows, form: FormatAsked = Format.CSV
 ) -> StreamingResponse:
     """The inspections that fit, without pictures, streamed. What a spreadsheet would run as a formula is quoted."""
     name, chunks = here.exports.begin(chosen, form)
@@ -38,3 +49,10 @@ def inspections(
     return StreamingResponse(
         chunks, media_type=MEDIA_TYPES[form], headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )
+
+
+@router.get("/inspections/size")
+@needs(Role.ENGINEER)
+def size(here: Here, chosen: Rows, form: FormatAsked = Format.CSV) -> ExportSize:
+    """How many rows the file would hold; refused with 422 where that is more than it takes."""
+    return ExportSize(rows=here.exports.size(chosen, form), most=MOST_ROWS[form])

@@ -64,6 +64,7 @@ CALLS = {
     ("GET", "/v1/charts/champions"): (503, {"params": {"product": "bottle_cap"}}),
     ("GET", "/v1/charts/thresholds"): (200, {"params": {"product": "bottle_cap"}}),
     ("GET", "/v1/exports/inspections"): (200, {}),
+    ("GET", "/v1/exports/inspections/size"): (200, {}),
     ("POST", "/v1/inspect"): (200, {"params": {"product": "washer"}, "headers": MEAN}),
 }
 PLACES = {"inspection_id": DEFECT, "alert_id": ALERT, "name": "alerts", "product": "washer", "version": "1"}
