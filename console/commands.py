@@ -231,3 +231,30 @@ def report(
     from sightline.settings import TableSettings
 
     run(TableSettings.load(root=root), product=product, since=since, json=json)
+
+
+@app.command()
+def status(
+    json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
+    root: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help="Other tables than configured.")] = None,
+    bootstrap: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Another broker than configured.")] = None,
+) -> None:
+    """Say what runs, how fast, and how fresh everything is.
+
+    Processes of this run folder with their rate and lag, the last verdict of each camera, detectors in force, frames
+    that wait, dead letters of the last hour, and when each table was last written. Takes some seconds, for the rates.
+
+    Exit code: 0 when a process runs, 3 when none does.
+
+    **Examples**
+
+    `sightline status`
+
+    `watch -n 5 sightline status`
+
+    `sightline status --json | jq .cameras`
+    """
+    from console.status_view import run
+    from sightline.settings import KafkaSettings, TableSettings
+
+    raise typer.Exit(run(KafkaSettings.load(bootstrap=bootstrap), TableSettings.load(root=root), json=json))
