@@ -66,7 +66,7 @@ def alarmed(log: str) -> int:
     """How many frames the alarms in a log of the score query tell to be lost."""
     found = 0
     for line in log.splitlines():
-        if f'"{LOST}"' in line:
+        if line.startswith("{") and f'"{LOST}"' in line:
             found += int(json.loads(line)[LOST])
     return found
 
