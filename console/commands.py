@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from console.api.commands import app as api
+from console.mute_commands import app as mute
 from console.notify.commands import app as notify
 from sightline.contracts import Severity
 
 app = typer.Typer()
 app.add_typer(api)
 app.add_typer(notify)
+app.add_typer(mute)
 
 
 @app.command()

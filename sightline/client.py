@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from sightline.codec import decode
-from sightline.contracts import ActionKind, Alert
+from sightline.contracts import ActionKind, Alert, AlertState, Severity
 from sightline.errors import ApiError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _TRIES = 4
 _LONGEST_WAIT = 10.0
 _PASSING = frozenset({429, 503})
 _PAGE = 200
+_STATES = frozenset(AlertState)
 
 
 class Client:
@@ -103,6 +104,33 @@ class Client:
             headers={"Idempotency-Key": idempotency_key or uuid4().hex},
         )
 
+    def mutes(self) -> list[dict[str, Any]]:
+        """Mutes and maintenance windows that have not ended."""
+        return list(self._json("GET", "/v1/mutes")["items"])
+
+    def mute(
+        self,
+        minutes: int,
+        *,
+        line: str | None = None,
+        camera: str | None = None,
+        product: str | None = None,
+        severity: Severity | None = None,
+        comment: str | None = None,
+    ) -> dict[str, Any]:
+        """Hold back the alerts of a line or a camera from those outside, from now on, for at most 480 minutes."""
+        scope = {"line": line, "camera": camera, "product": product, "severity": severity, "comment": comment}
+        return self._json(
+            "POST",
+            "/v1/mutes",
+            json={"minutes": minutes} | {name: value for name, value in scope.items() if value is not None},
+            headers={"Idempotency-Key": uuid4().hex},
+        )
+
+    def end_mute(self, mute_id: str) -> dict[str, Any]:
+        """End a mute before its time."""
+        return self._json("DELETE", f"/v1/mutes/{mute_id}")
+
     def alert_stream(self) -> Iterator[Alert]:
         """The incidents that are open, then every change, until the API ends the stream or goes away."""
         import httpx2
@@ -118,7 +146,7 @@ class Client:
                     field, _, value = line.partition(":")
                     if field == "event":
                         event = value.strip()
-                    elif field == "data" and event != "status":
+                    elif field == "data" and event in _STATES:
                         yield decode(Alert, value.strip().encode())
         except httpx2.TransportError as error:
             raise ApiError(None, "unreachable", f"the stream of alerts was cut off: {error!r}; begin anew") from error

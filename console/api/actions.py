@@ -134,6 +134,10 @@ class Actions:
             connection.execute("UPDATE actions SET sent = 1 WHERE action_id = ?", (action.action_id,))
         return action, True
 
+    def send(self, action: OperatorAction) -> None:
+        """Hand on what is no answer to an alert; raises BrokerError when the broker does not take it."""
+        self._sink.send(action)
+
     def recent(self, alert_id: str) -> list[OperatorAction]:
         """What was sent from here about an alert, which the tables may not have yet."""
         with self._store.open() as connection:

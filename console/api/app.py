@@ -14,7 +14,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from console.api import problems
 from console.api.guard import SECURITY_SCHEMES, require_roles
 from console.api.problems import ProblemBody
-from console.api.routes import access, alerts, charts, detectors, exports, history, inspect, parts, retraining, system
+from console.api.routes import (
+    access,
+    alerts,
+    charts,
+    detectors,
+    exports,
+    history,
+    inspect,
+    mutes,
+    parts,
+    retraining,
+    system,
+)
 from console.api.services import Services
 from sightline import __version__
 
@@ -24,6 +36,7 @@ ROUTERS = (
     history.router,
     parts.router,
     alerts.router,
+    mutes.router,
     charts.router,
     exports.router,
     detectors.router,
@@ -50,6 +63,7 @@ def create_app(services: Services, more: tuple[APIRouter, ...] = ()) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.feed.start()
+        services.mutes.start()
         yield
         services.close()
 

@@ -27,6 +27,7 @@ from console.api.store import Store
 from console.api.throttle import Throttle
 from console.api.users import Users
 from console.engineering.exports import Exports
+from console.mutes import MuteFollower
 from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 
 
@@ -56,6 +57,7 @@ class Services:
     histories: Histories
     actions: Actions
     feed: AlertFeed
+    mutes: MuteFollower
     catalogue: Catalogue
     records: RunRecords
     retrainings: Retrainings
@@ -66,6 +68,7 @@ class Services:
     def close(self) -> None:
         """Let go of threads and connections."""
         self.feed.stop()
+        self.mutes.stop()
         self.catalogue.close()
         self.retrainings.close()
 
@@ -99,6 +102,7 @@ def wire(
         histories=histories,
         actions=Actions(store, sink or KafkaActions(kafka)),
         feed=feed or AlertFeed.of(kafka),
+        mutes=MuteFollower(kafka),
         catalogue=Catalogue(
             registry,
             settings.folder,

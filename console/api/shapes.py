@@ -117,6 +117,8 @@ class AlertSummary(Shape):
     detector: DetectorRef
     answer: ActionKind | None = None
     answered_by: str | None = None
+    muted_until: datetime | None = None
+    """Where a mute or a maintenance window holds this revision back from those outside: until when."""
 
 
 class Action(Shape):
@@ -133,6 +135,27 @@ class AlertDetail(AlertSummary):
     regions: list[Region]
     thumbnail: Picture | None
     actions: list[Action]
+
+
+class MuteInfo(Shape):
+    """A mute or a maintenance window: alerts of this place and severity are not sent out; null stands for all."""
+
+    mute_id: str
+    kind: ActionKind
+    actor: str
+    set_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    line: str | None
+    camera: str | None
+    product: str | None
+    severity: Severity | None
+    comment: str | None
+    ended_by: str | None = None
+
+
+class Mutes(BaseModel):
+    items: list[MuteInfo]
 
 
 class Camera(Shape):

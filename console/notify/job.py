@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from console.mutes import MuteFollower
 from console.notify.courier import Courier
 from console.notify.modbus import ModbusPort
 from console.notify.outbox import Outbox
-from console.notify.readers import AlertReader, DefectReader, IsMuted
+from console.notify.readers import AlertReader, DefectReader
 from console.notify.receivers import open_sinks
 from console.notify.reject import RejectLine
 from console.notify.settings import NotifySettings
@@ -35,7 +36,7 @@ class Notifier:
     readers: dict[str, Run]
 
 
-def wire(settings: NotifySettings, kafka: KafkaSettings, is_muted: IsMuted) -> Notifier:
+def wire(settings: NotifySettings, kafka: KafkaSettings, mutes: MuteFollower) -> Notifier:
     """All parts; raises SettingsError where a secret cannot be read, PrerequisiteError where the outbox cannot be used.
 
     Neither the broker nor a receiver is asked anything.
@@ -49,7 +50,7 @@ def wire(settings: NotifySettings, kafka: KafkaSettings, is_muted: IsMuted) -> N
     outbox = Outbox(settings.folder, settings.most_waiting)
     couriers = [Courier(name, sink, outbox, give_up_hours=settings.give_up_hours) for name, sink in sinks.items()]
     lines = [RejectLine(name, one, ModbusPort(one), outbox) for name, one in settings.modbus.items()]
-    readers: dict[str, Run] = {"alerts": AlertReader(kafka, outbox, settings.rules, lines, is_muted).run}
+    readers: dict[str, Run] = {"alerts": AlertReader(kafka, outbox, settings.rules, lines, mutes).run}
     if any(line.settings.on == "defect" for line in lines):
         readers["verdicts"] = DefectReader(kafka, lines).run
     return Notifier(outbox=outbox, couriers=couriers, lines=lines, readers=readers)
@@ -87,5 +88,10 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    asyncio.run(carry(wire(NotifySettings.load(), KafkaSettings.load().for_role("operator"), lambda _: False), stop))
+    kafka = KafkaSettings.load().for_role("operator")
+    mutes = MuteFollower(kafka)
+    notifier = wire(NotifySettings.load(), kafka, mutes)
+    mutes.start()
+    asyncio.run(carry(notifier, stop))
+    mutes.stop()
     log.info("stopped")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from console.mutes import MuteFollower
 from console.notify.outbox import Outbox
 from console.notify.reject import Reason, RejectLine, Signal
 from console.notify.settings import Rules
@@ -30,8 +31,6 @@ _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 10.0
 
-IsMuted = Callable[[Alert], bool]
-
 
 class AlertReader:
     """Parks alerts.
@@ -46,16 +45,20 @@ class AlertReader:
         outbox: Outbox,
         sinks: dict[str, Rules],
         lines: Sequence[RejectLine],
-        is_muted: IsMuted,
+        mutes: MuteFollower,
     ) -> None:
         self._kafka = kafka
         self._outbox = outbox
         self._sinks = sinks
         self._lines = lines
-        self._is_muted = is_muted
+        self._mutes = mutes
+        self._is_muted = mutes.book.is_muted
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set."""
+        # an alert must not go out because its mute was not known yet
+        while not self._mutes.ready.wait(_POLL_SECONDS) and not stop.is_set():
+            pass
         while not stop.is_set():
             try:
                 self._follow(stop)

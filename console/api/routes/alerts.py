@@ -23,7 +23,9 @@ from console.api.problems import Problem, not_found
 from console.api.roles import Role
 from console.api.routes.history import Cursor, Id, Limit, Name, Time
 from console.api.services import Here, Services, Who
-from console.api.shapes import Action, AlertDetail, AlertSummary, Page
+from console.api.shapes import Action, AlertDetail, AlertSummary, MuteInfo, Mutes, Page
+from console.api.store import now
+from console.mutes import Standing
 from console.tables import History
 from sightline import codec
 from sightline.codec import MAX_NAME
@@ -112,7 +114,8 @@ def alerts(
     with here.histories.borrow("alerts") as history:
         listing = Listing("alerts", _source(history), _NARROW, "opened_at", "alert_id")
         found = page(history, listing, filters, since=since, until=until, cursor=cursor, limit=limit)
-    return Page(items=[AlertSummary.model_validate(row) for row in found.rows], next=found.next)
+    rows = [row | {"muted_until": _muted_until(here, row)} for row in found.rows]
+    return Page(items=[AlertSummary.model_validate(row) for row in rows], next=found.next)
 
 
 @router.get("/alerts/stream", response_class=EventSourceResponse)
@@ -122,9 +125,10 @@ async def stream(request: Request, here: Here) -> AsyncIterator[ServerSentEvent]
 
     First the incidents that are open, oldest first, then every change. The event is named `opened`, `updated` or
     `closed`; its data is the alert as on the topic (docs/schemas/alert.json). An event `status` tells when the topic
-    cannot be read and when it can again, in `fault`.
+    cannot be read and when it can again, in `fault`; an event `mutes` which mutes and maintenance windows have not
+    ended, as GET /v1/mutes does, whenever one is set or ended.
     """
-    admitted, fault = time.monotonic(), object()
+    admitted, fault, changes = time.monotonic(), object(), -1
     async with here.feed.listen() as (still_open, queue):
         for alert in still_open:
             yield _event(alert)
@@ -132,6 +136,9 @@ async def stream(request: Request, here: Here) -> AsyncIterator[ServerSentEvent]
             if here.feed.fault != fault:
                 fault = here.feed.fault
                 yield ServerSentEvent(event="status", data={"fault": fault})
+            if (known := here.mutes.book.changes) != changes:
+                changes = known
+                yield ServerSentEvent(event="mutes", raw_data=_standing(here).model_dump_json())
             try:
                 changed = await asyncio.wait_for(queue.get(), _TICK_SECONDS)
             except TimeoutError:
@@ -169,7 +176,8 @@ def alert(alert_id: Id, here: Here) -> AlertDetail:
     actions = [Action.model_validate(row) for row in merged(said, here.actions.recent(alert_id))]
     answers = [action for action in actions if action.kind is not ActionKind.COMMENT]
     answered = {"answer": answers[-1].kind, "answered_by": answers[-1].actor} if answers else {}
-    return AlertDetail.model_validate(found | answered | {"actions": actions})
+    muted = {"muted_until": _muted_until(here, found)}
+    return AlertDetail.model_validate(found | answered | muted | {"actions": actions})
 
 
 @router.get(
@@ -239,6 +247,39 @@ def _state(here: Services, alert_id: str) -> AlertState:
     if not found:
         raise _unknown(alert_id)
     return AlertState(found[0]["state"])
+
+
+def mute_info(one: Standing) -> MuteInfo:
+    """A mute as the API shows it."""
+    return MuteInfo(
+        mute_id=one.mute_id,
+        kind=one.kind,
+        actor=one.actor,
+        set_at=one.set_at,
+        starts_at=one.mute.starts_at,
+        ends_at=one.mute.ends_at,
+        line=one.mute.line,
+        camera=one.mute.camera,
+        product=one.mute.product,
+        severity=one.mute.severity,
+        comment=one.comment,
+        ended_by=one.ended_by,
+    )
+
+
+def _muted_until(here: Services, row: dict[str, Any]) -> datetime | None:
+    by = here.mutes.book.muting(
+        line=row["line"],
+        camera=row["camera"],
+        product=row["product"],
+        severity=Severity(row["severity"]),
+        at=row["updated_at"],
+    )
+    return by and by.mute.ends_at
+
+
+def _standing(here: Services) -> Mutes:
+    return Mutes(items=[mute_info(one) for one in here.mutes.book.standing(now())])
 
 
 def _source(history: History) -> str:
