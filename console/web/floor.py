@@ -24,6 +24,8 @@ ANSWERED = 2000
 
 _HEATS = 12
 _RATE_FRAMES = 48
+_ANSWERS = frozenset({ActionKind.ACKNOWLEDGE, ActionKind.CONFIRM, ActionKind.FALSE_ALARM})
+_SAID = _ANSWERS | {ActionKind.COMMENT}
 _RANK = {Verdict.OK: 0, Verdict.REVIEW: 1, Verdict.DEFECT: 2}
 
 
@@ -94,7 +96,8 @@ class Floor:
             for event in told:
                 self._version += 1
                 if isinstance(event, OperatorAction):
-                    self._answer(event)
+                    if event.kind in _SAID:
+                        self._answer(event)
                 elif isinstance(event, CameraEvent):
                     camera = self._camera(event.camera, event.line)
                     if camera.event is None or event.at >= camera.event.at:
@@ -191,7 +194,7 @@ class Floor:
 
     def _answer(self, action: OperatorAction) -> None:
         self._actions.append((self._version, action))
-        if action.kind is ActionKind.COMMENT:
+        if action.kind not in _ANSWERS:
             return
         known = self._answers.get(action.alert_id)
         if known is None or action.at >= known.at:

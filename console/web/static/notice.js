@@ -3,7 +3,7 @@
 import { h, icon } from "./dom.js";
 
 const area = document.getElementById("notices");
-const SECONDS = { good: 5, bad: 12 };
+const SECONDS = { good: 4, bad: 12 };
 
 /** Says `text` for some seconds; `kind` is "good" or "bad". */
 export function notice(text, kind = "good") {

@@ -99,12 +99,13 @@ def test_what_a_producer_reported_stands_beside_the_verdicts() -> None:
     assert (found["event"], found["verdict"], found["heard"]) == ("disconnected", None, None)
 
 
-def test_the_last_answer_counts_and_a_comment_is_none() -> None:
+def test_the_last_answer_counts_and_neither_a_comment_nor_a_mute_is_one() -> None:
     floor = Floor()
     first = samples.operator_action()
     later = replace(first, action_id="2", kind=ActionKind.FALSE_ALARM, at=first.at + timedelta(seconds=1))
     words = replace(first, action_id="3", kind=ActionKind.COMMENT, at=first.at + timedelta(seconds=2))
-    floor.tell([later, first, words], AT)
+    mute = replace(first, action_id="4", kind=ActionKind.MUTE, at=first.at + timedelta(seconds=3))
+    floor.tell([later, first, words, mute], AT)
     assert [action.kind for action in floor.answers()] == [ActionKind.FALSE_ALARM]
     assert len(floor.actions(0)) == 3
 
