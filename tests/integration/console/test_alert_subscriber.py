@@ -1,4 +1,4 @@
-"""The alert subscriber and `sightline alerts` on a real broker."""
+"""The alert subscriber, `sightline alerts` and the sources of the wall on a real broker."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import cv2
+import numpy as np
 import pytest
 import uvicorn
 from confluent_kafka import Producer
@@ -26,12 +28,14 @@ from console.api.app import create_app
 from console.api.roles import Role
 from console.api.services import wire
 from console.api.settings import ApiSettings, OidcSettings
+from console.web.floor import Seen
+from console.web.floor_topics import FloorTopics, FrameTails
 from infra.broker import BrokerSettings, EmbeddedBroker
 from infra.topics import ensure_topics
 from sightline import codec, samples, subscriber
 from sightline.client import Client
 from sightline.consumer import open_consumer
-from sightline.contracts import ActionKind, Alert, AlertState, OperatorAction, Severity
+from sightline.contracts import ActionKind, Alert, AlertState, CameraEvent, OperatorAction, Severity
 from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 from sightline.subscriber import AlertSubscriber
@@ -312,3 +316,41 @@ def test_the_api_streams_alerts_and_sends_what_operators_do(kafka: KafkaSettings
     assert [(action.kind, action.defect_type) for action in actions] == [("confirm", "scratch"), ("comment", None)]
     assert {record.key for record in records} == {opened.alert_id.encode()}
     assert dict(records[0].headers)["ce_id"] == actions[0].action_id.encode()
+
+
+def test_the_walls_sources_bring_verdicts_actions_and_the_newest_frame_of_each_camera(kafka: KafkaSettings) -> None:
+    topics = kafka.topics
+    pixels = bytes(cv2.imencode(".jpg", np.full((480, 640, 3), 120, np.uint8))[1].tobytes())
+    sender = Producer(kafka.librdkafka(**{"enable.idempotence": True}))
+    sender.produce(topics.operator_actions, codec.encode(samples.operator_action()), "earlier")
+    for sequence in range(6):
+        for camera in ("cam-1", "cam-2"):
+            frame = replace(samples.frame(camera, sequence), jpeg=pixels)
+            broken = camera == "cam-2" and sequence == 5
+            value = pixels[:200] if broken else pixels
+            sender.produce(topics.frames, value, camera, headers=codec.frame_headers(frame))
+    sender.flush(30)
+    with closing(FloorTopics(kafka)) as floor, closing(FrameTails(kafka)) as cameras:
+        sender.produce(topics.inspections, codec.encode(samples.inspection(sequence=5)), "cam-1")
+        sender.produce(topics.inspections, b"no inspection", "cam-1")
+        sender.produce(topics.camera_events, codec.encode(samples.camera_event()), "cam-1")
+        sender.flush(30)
+        told: list[Any] = []
+        deadline = time.monotonic() + PATIENCE
+        while len(told) < 3 and time.monotonic() < deadline:
+            told += floor.poll(0.5)
+        assert {type(one) for one in told} == {OperatorAction, Seen, CameraEvent}
+        assert next(one for one in told if isinstance(one, Seen)).sequence == 5
+        pictures = {picture.camera: picture for picture in cameras.sample(2)}
+        # a truncated frame is no picture; the score query makes it a dead letter
+        assert {name: picture.sequence for name, picture in pictures.items()} == {"cam-1": 5}
+        assert cv2.imdecode(np.frombuffer(pictures["cam-1"].jpeg, np.uint8), cv2.IMREAD_COLOR).shape[1] <= 320
+        assert cameras.sample(2) == []
+
+
+def test_the_wall_says_when_a_topic_is_missing(broker: KafkaSettings) -> None:
+    nowhere = KafkaSettings.load(bootstrap=broker.bootstrap, topic_prefix=f"t{uuid4().hex[:8]}.")
+    with pytest.raises(BrokerError, match=r"no topic .*inspections"):
+        FloorTopics(nowhere)
+    with pytest.raises(BrokerError, match=r"no topic .*frames"):
+        FrameTails(nowhere)
