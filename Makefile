@@ -6,6 +6,8 @@
 # make chaos                   breaks a running line in every way that is known, and counts what became of every frame
 # make fuzz-api                every endpoint of the API under made-up requests, for some minutes
 # make pages                   the console in a real browser, every flow; needs Chromium
+# make secure                  the whole line on a secured broker, every part as its own user
+# make audit                   bill of materials, licences, a scanner, known vulnerabilities (leaves with 3: not asked)
 # make check                   formatting, lint, types
 # make bench                   three minutes of the demo, then what it took
 # make setup                   only what the others do first by themselves
@@ -26,7 +28,7 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/done
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 INPUTS := Makefile pyproject.toml infra/ivy.xml requirements/dev.txt
-LOCKED := producers streaming models
+LOCKED := producers streaming models console
 
 # make takes words after `--` for goals, and --key=value for a variable: here they become arguments of the first goal
 GOAL := $(filter demo test bench,$(firstword $(MAKECMDGOALS)))
@@ -96,7 +98,7 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench e2e hostile chaos fuzz-api pages check lock clean
+.PHONY: help demo test bench e2e hostile chaos fuzz-api pages secure audit check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -120,6 +122,20 @@ fuzz-api: setup
 pages: setup
 	@SIGHTLINE_TEST_PAGES=1 $(BIN)/python -m pytest tests/unit/console/web $(ARGS)
 
+secure: setup
+	@$(BIN)/python -m pytest tests/secure
+
+# tools that look at the environment must not be a part of it
+$(DONE)/audit: requirements/audit.txt $(DONE)/venv
+	@if [ -n "$(UV)" ]; then uv venv --quiet --clear --python $(BIN)/python $(VENV)/audit && \
+	    uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes -r $<; \
+	 else $(BIN)/python -m venv --clear $(VENV)/audit && \
+	    $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; fi
+	@touch $@
+
+audit: setup $(DONE)/audit
+	@$(BIN)/python -m infra.audit
+
 check: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -129,10 +145,12 @@ check: setup
 lock:
 	@set -e; compile() { uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" "$$@"; }; \
+	extras() { case $$1 in models) echo train;; console) echo api notify;; *) echo $$1;; esac; }; \
 	compile --extra dev --output-file requirements/dev.txt; \
+	compile --extra audit --output-file requirements/audit.txt; \
 	for part in $(LOCKED); do \
 	    grep -v -e '--hash' requirements/dev.txt | sed 's/ *\\$$//' > requirements/.versions; \
-	    compile --constraint requirements/.versions --extra "$${part/models/train}" \
+	    compile --constraint requirements/.versions $$(printf -- '--extra %s ' $$(extras $$part)) \
 	        --output-file "requirements/$$part.txt"; \
 	done; \
 	rm requirements/.versions

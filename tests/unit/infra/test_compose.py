@@ -14,6 +14,7 @@ import pytest
 import typer
 import yaml
 
+from console.api.settings import ApiSettings
 from infra.spark import SparkSettings
 from sightline.metrics import MetricsSettings
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, RegistrySettings
@@ -59,7 +60,7 @@ def test_its_options_are_ones_that_the_command_knows(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT)
 def test_its_settings_are_keys_that_sightline_reads(name: str) -> None:
-    sections = (KafkaSettings, MetricsSettings, RegistrySettings, SparkSettings)
+    sections = (ApiSettings, KafkaSettings, MetricsSettings, RegistrySettings, SparkSettings)
     known = {f"SIGHTLINE_{section.section}_{key}".upper() for section in sections for key in section.model_fields}
     given = {key for key in SERVICES[name].get("environment", {}) if key.startswith("SIGHTLINE_")}
     assert given <= known
