@@ -89,13 +89,16 @@ def schedule(faults: Iterable[Fault], seed: int, injections: int | None) -> list
 def run(line: Line, planned: Sequence[tuple[Fault, str]], seed: int, console: Console, deadline: float) -> Report:
     """Inject everything planned, or what can be until `deadline` on the monotonic clock, drain, and ask the oracle."""
     report = Report(seed, line.whole)
-    for number, (fault, own) in enumerate(planned):
-        if time.monotonic() > deadline:
-            console.log(f"time is up: {len(planned) - number} injections were left out")
-            break
-        done = inject(line, fault, own)
-        report.injections.append(done)
-        console.log(f"{number + 1}/{len(planned)} {fault.name} ({own}): {_outcome(done)}")
+    try:
+        for number, (fault, own) in enumerate(planned):
+            if time.monotonic() > deadline:
+                console.log(f"time is up: {len(planned) - number} injections were left out")
+                break
+            done = inject(line, fault, own)
+            report.injections.append(done)
+            console.log(f"{number + 1}/{len(planned)} {fault.name} ({own}): {_outcome(done)}")
+    except KeyboardInterrupt:
+        console.log("stopped; what was done is judged all the same")
     conclude(line, report)
     return report
 

@@ -188,6 +188,17 @@ class Line:
             for process in self.processes:
                 process.require_running()
             raise SightlineError(f"the line did not reach {self.rate:g} frames/s; see the logs in {folder / 'logs'}")
+        if self.whole:
+            self._wait_for_tables()
+
+    def _wait_for_tables(self) -> None:
+        """Return when history has written inspections for the second time: then all its queries run."""
+        log, deadline = self.tables / "inspections" / "_delta_log", time.monotonic() + READY_SECONDS
+        while len(list(log.glob("*.json"))) < 3:
+            self.history.require_running()
+            if time.monotonic() > deadline:
+                raise SightlineError(f"history wrote nothing; see its log in {self.folder / 'logs'}")
+            time.sleep(0.5)
 
     def _start_spark(self) -> None:
         from models.doubles import write_brightness_bundle
