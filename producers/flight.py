@@ -19,10 +19,10 @@ class Flight:
         """The frame is under way from now on."""
         self._frames[frame.camera, frame.sequence] = (frame, self._clock())
 
-    def answered(self, camera: str, sequence: int) -> Frame | None:
-        """The broker took the frame, or it was given up; the frame, if it was under way."""
-        frame, _ = self._frames.pop((camera, sequence), (None, 0.0))
-        return frame
+    def answered(self, camera: str, sequence: int) -> tuple[Frame, float] | None:
+        """The broker took the frame, or it was given up; the frame and its seconds under way, if it was."""
+        found = self._frames.pop((camera, sequence), None)
+        return (found[0], self._clock() - found[1]) if found else None
 
     def __len__(self) -> int:
         return len(self._frames)

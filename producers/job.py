@@ -32,6 +32,7 @@ from sightline.errors import SettingsError
 from sightline.file_names import file_name
 from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import KafkaSettings
+from sightline.traces import TraceSettings, open_tracer
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,11 @@ def run(
         cameras = [_camera(plan, lanes[plan.name], settings, stopping) for plan in plans]
         _open_sources(cameras, stack)
         registry = new_registry("producers", [settings.spool_folder])
-        publisher = Publisher(kafka, settings, lanes, PublishMetrics(registry))
+        traces = TraceSettings.load()
+        tracer = open_tracer(traces)
+        if tracer:
+            stack.callback(tracer.close)
+        publisher = Publisher(kafka, settings, lanes, PublishMetrics(registry), traces, tracer)
         publisher.check()
         work = _Run(cameras, lanes, publisher, settings, stopping)
         ProducerMetrics(registry, work.facts)

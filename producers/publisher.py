@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from sightline.contracts import CameraEvent, CameraEventKind, DropReason, Frame
 from sightline.errors import BrokerError, PublishError
 from sightline.kafka_refusal import Hearsay, refusal
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
+from sightline.traces import Fact, Tracer, TraceSettings, mark_headers, mark_of
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +72,12 @@ class Publisher:
         settings: ProducerSettings,
         lanes: Mapping[str, Lane],
         metrics: PublishMetrics | None = None,
+        traces: TraceSettings | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._metrics = metrics or PublishMetrics(CollectorRegistry())
+        self._sample_every = traces.sample_every if traces else 0
+        self._tracer = tracer
         self._kafka = kafka
         self._heard = Hearsay()
         self._bootstrap = kafka.bootstrap
@@ -260,7 +266,7 @@ class Publisher:
                 self._topics.frames,
                 value=frame.jpeg,
                 key=frame.camera,
-                headers=codec.frame_headers(frame),
+                headers=self._headers(frame),
                 on_delivery=partial(self._frame_answered, self._lanes[frame.camera], frame.sequence),
             )
         except BufferError:
@@ -272,18 +278,33 @@ class Publisher:
         return True
 
     def _frame_answered(self, lane: Lane, sequence: int, error: KafkaError | None, _message: object) -> None:
-        frame = self._flight.answered(lane.ledger.camera, sequence)
+        flown = self._flight.answered(lane.ledger.camera, sequence)
         if error is not None:
             self._refused(lane, sequence, error)
             return
         lane.ledger.delivered(sequence)
-        if frame is not None:
-            self._metrics.delivered(frame.camera, (now() - frame.captured_at).total_seconds())
+        if flown is not None:
+            self._arrived(*flown)
         if lane.spool is not None:
             lane.spool.settle(sequence)
         if self._away:
             self._away = False
             log.info("broker is back", extra={"bootstrap": self._bootstrap})
+
+    def _arrived(self, frame: Frame, seconds: float) -> None:
+        arrived = now()
+        self._metrics.delivered(frame.camera, (arrived - frame.captured_at).total_seconds())
+        if self._tracer is not None and self._is_traced(frame):
+            mark, left = mark_of(frame), arrived - timedelta(seconds=seconds)
+            facts: dict[str, Fact] = {"camera": frame.camera, "sequence": frame.sequence, "product": frame.product}
+            self._tracer.span("producers", "capture", mark, frame.captured_at, left, facts, root=True)
+            self._tracer.span("producers", "publish frame", mark, left, arrived, facts | {"bytes": len(frame.jpeg)})
+
+    def _is_traced(self, frame: Frame) -> bool:
+        return bool(self._sample_every) and frame.sequence % self._sample_every == 0
+
+    def _headers(self, frame: Frame) -> codec.Headers:
+        return codec.frame_headers(frame) + (mark_headers(mark_of(frame)) if self._is_traced(frame) else [])
 
     def _refused(self, lane: Lane, sequence: int, error: KafkaError) -> None:
         ledger, spool = lane.ledger, lane.spool

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # a series of its own beside each counter and histogram, which nothing here asks for
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-PORTS = {"producers": 9441, "score": 9442, "incidents": 9443, "history": 9444, "api": 9445, "sinks": 9446}
+PORTS = {"producers": 9441, "score": 9442, "incidents": 9443, "history": 9444, "api": 9445, "notify": 9446}
 """Where each process serves its metrics unless `[metrics] ports` says otherwise."""
 OTHER = "(other)"
 """The value of a label that stands for all that have none of their own."""
@@ -51,7 +51,7 @@ class MetricsSettings(Section):
     host: str = "127.0.0.1"
     """Metrics name cameras, lines and detectors and are served without a password: keep them off foreign networks."""
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(default_factory=dict)
-    """Port of a process by its name (producers, score, incidents, history, api, sinks); 0 takes any free one."""
+    """Port of a process by its name (producers, score, incidents, history, api, notify); 0 takes any free one."""
     cameras: Annotated[int, Field(ge=1, le=10_000)] = 256
     """Cameras that have a label of their own; further ones are counted together as `(other)`."""
 

@@ -23,6 +23,7 @@ from sightline.errors import TableError
 from sightline.kafka_refusal import refusal
 from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
+from sightline.traces import Tracer, TraceSettings, open_tracer
 from streaming.checkpoints import mend
 from streaming.history_rows import parse
 from streaming.history_write import TableWriter
@@ -81,9 +82,12 @@ def main(until_caught_up: bool = False) -> None:
             upkeep = threading.Thread(target=keep_in_order, args=(spark, tables, maintenance, stop), daemon=True)
             if maintenance.enabled:
                 upkeep.start()
-            registry = new_registry("history")
+            registry, tracer = new_registry("history"), open_tracer(TraceSettings.load())
             with MetricsServer("history", registry), QueryWatch(QueryMetrics(registry)) as watch:
-                follow(spark, kafka, tables, settings, stop, metrics=HistoryMetrics(registry), watch=watch)
+                metrics = HistoryMetrics(registry)
+                follow(spark, kafka, tables, settings, stop, metrics=metrics, watch=watch, tracer=tracer)
+            if tracer:
+                tracer.close()
     finally:
         spark.stop()
     log.info("stopped")
@@ -99,10 +103,13 @@ def follow(
     *,
     metrics: HistoryMetrics | None = None,
     watch: QueryWatch | None = None,
+    tracer: Tracer | None = None,
 ) -> None:
     """Keep the queries of these tables running until `stop` is set; then let each finish the batch that it writes."""
     trigger = {"processingTime": f"{settings.trigger_seconds} seconds"}
-    queries = {name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger, metrics) for name in names}
+    queries = {
+        name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger, metrics, tracer) for name in names
+    }
     followed = {name: watch.following(name, begin) for name, begin in queries.items()} if watch else queries
     keep_running(followed, stop, explain=partial(refusal, kafka))
 
@@ -172,6 +179,7 @@ def start(
     settings: HistorySettings,
     trigger: Mapping[str, Any],
     metrics: HistoryMetrics | None = None,
+    tracer: Tracer | None = None,
 ) -> RunningQuery:
     """Create the table where it is missing and start the query that fills it."""
     create_table(spark, table, tables)
@@ -180,7 +188,7 @@ def start(
     keep_days = {"frame_archive": settings.archive_days, "shadow_inspections": settings.shadow_days}
     checkpoint = f"{settings.checkpoints.rstrip('/')}/{table.name}"
     mend(checkpoint)
-    writer = TableWriter(table, tables, keep_days.get(table.name), metrics)
+    writer = TableWriter(table, tables, keep_days.get(table.name), metrics, tracer)
     records = (
         spark.readStream.format("kafka")
         .options(**kafka.spark(), **_SOURCE)

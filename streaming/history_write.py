@@ -23,6 +23,7 @@ from pyspark.sql import functions as f
 
 from sightline.errors import TableError
 from sightline.settings import TableSettings
+from sightline.traces import HEADER, Tracer, marked
 from streaming.history_rows import malformed
 from streaming.maintenance import again_on_conflict
 from streaming.metrics import HistoryMetrics
@@ -44,12 +45,14 @@ class TableWriter:
         settings: TableSettings,
         keep_days: int | None = None,
         metrics: HistoryMetrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.table = table
         self._writing = threading.Lock()
         self._closed = False
         self._settings = settings
         self._keep_days = keep_days
+        self._tracer = tracer if table.name == "inspections" else None
         self._metrics = metrics or HistoryMetrics(CollectorRegistry())
         self._upkeep_due = time.monotonic() + _FIRST_UPKEEP_SECONDS
 
@@ -97,6 +100,7 @@ class TableWriter:
             f.collect_set("row.day").alias("days"),
             f.min(f"row.{self.table.event_time}").alias("first"),
             f.max(f"row.{self.table.event_time}").alias("last"),
+            *([_marks().alias("marks")] if self._tracer else []),
         ).first()
         assert facts is not None  # an aggregate without groups has one row
         if facts.bad:
@@ -105,7 +109,18 @@ class TableWriter:
         if facts.rows:
             newest = parsed.where("row is not null").withColumn("nth", f.row_number().over(self._versions()))
             self._merge(newest.where("nth = 1").select("row.*"), self.table, facts)
+            self._tell(facts)
         return facts.rows, facts.bad
+
+    def _tell(self, facts: Row) -> None:
+        """The spans of the marked frames in the batch: from the topic to the commit."""
+        if self._tracer is None:
+            return
+        now = datetime.now(UTC)
+        for one in facts.marks:
+            if mark := marked([(HEADER, bytes(one.mark))]):
+                at = one.at.astimezone(UTC)
+                self._tracer.span("history", "table", mark, at, now, {"table": self.table.name, "rows": facts.rows})
 
     def _keep_malformed(self, parsed: DataFrame) -> None:
         letters = malformed(parsed, self.table)
@@ -134,6 +149,12 @@ class TableWriter:
             merge.whenNotMatchedInsertAll().execute()
 
         again_on_conflict(commit)
+
+
+def _marks() -> Column:
+    """The marks of traced frames, and when their records came."""
+    mark = f.try_element_at(f.filter(f.col("headers"), lambda header: header["key"] == HEADER), f.lit(1))["value"]
+    return f.collect_list(f.when(mark.isNotNull(), f.struct(mark.alias("mark"), f.col("timestamp").alias("at"))))
 
 
 def _same_row(table: Table, extent: Row) -> Column:

@@ -22,9 +22,11 @@ from sightline import codec
 from sightline.contracts import Alert, AlertState, Inspection
 from sightline.errors import SightlineError
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section
+from sightline.traces import Tracer, marked
 from streaming.changelog import read_states
 from streaming.fold import AlertSettings, CameraState, fold
 from streaming.metrics import IncidentMetrics, unseen
+from streaming.spans import IncidentSpans
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +85,14 @@ class IncidentSession:
         policy: AlertSettings,
         settings: IncidentSettings,
         metrics: IncidentMetrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._kafka = kafka
         self._topics = kafka.topics
         self._policy = policy
         self._settings = settings
         self._metrics = metrics or unseen()
+        self._spans = IncidentSpans(tracer)
         self._states: dict[int, dict[str, CameraState]] = {}
         self._folded = _Folded()
         self._in_transaction = False
@@ -139,7 +143,10 @@ class IncidentSession:
             inspection = _inspection(record)
             if inspection is None:
                 continue
-            self._metrics.inspection(inspection, datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC))
+            published_at = datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC)
+            self._metrics.inspection(inspection, published_at)
+            if self._spans.wanted and (mark := marked(record.headers())):
+                self._spans.folded(mark, inspection, published_at)
             before = self._states[partition].get(inspection.camera, CameraState())
             after, alerts = fold(before, inspection, self._policy)
             if after is not before:
@@ -168,6 +175,7 @@ class IncidentSession:
         self._producer.send_offsets_to_transaction(positions, membership, _ANSWER_SECONDS)
         self._producer.commit_transaction(_ANSWER_SECONDS)
         self._in_transaction = False
+        self._spans.committed()
         self._tell(folded, time.monotonic() - began)
 
     def _tell(self, folded: _Folded, seconds: float) -> None:

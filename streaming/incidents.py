@@ -22,6 +22,7 @@ from sightline.errors import BrokerError
 from sightline.kafka_refusal import refusal
 from sightline.metrics import MetricsServer, MetricsSettings, new_registry
 from sightline.settings import KafkaSettings
+from sightline.traces import Tracer, TraceSettings, open_tracer
 from streaming.fold import AlertSettings
 from streaming.incident_session import IncidentSession, IncidentSettings
 from streaming.metrics import IncidentMetrics, unseen
@@ -35,6 +36,7 @@ def main() -> None:
     logs.configure("incidents")
     stop = stop_event()
     measured, registry = MetricsSettings.load(), new_registry("incidents")
+    tracer = open_tracer(TraceSettings.load())
     with MetricsServer("incidents", registry, measured):
         follow(
             KafkaSettings.load().for_role("incidents"),
@@ -42,7 +44,10 @@ def main() -> None:
             IncidentSettings.load(),
             stop,
             IncidentMetrics(registry, measured),
+            tracer,
         )
+    if tracer:
+        tracer.close()
     log.info("stopped")
 
 
@@ -52,6 +57,7 @@ def follow(
     settings: IncidentSettings,
     stop: threading.Event,
     metrics: IncidentMetrics | None = None,
+    tracer: Tracer | None = None,
 ) -> None:
     """Fold inspections until `stop` is set; whatever Kafka refuses is answered with a new session after a pause.
 
@@ -63,7 +69,7 @@ def follow(
     while not stop.is_set():
         started = time.monotonic()
         try:
-            with IncidentSession(kafka, policy, settings, metrics) as session:
+            with IncidentSession(kafka, policy, settings, metrics, tracer) as session:
                 while not stop.is_set():
                     session.step()
         except (KafkaException, BrokerError) as error:

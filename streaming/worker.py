@@ -28,6 +28,7 @@ from sightline import codec
 from sightline.contracts import DeadLetter, Inspection, Reason, Timings, Verdict
 from sightline.errors import DetectorError, FrameError
 from sightline.settings import Topics
+from sightline.traces import passed_on
 from streaming.detectors import DetectorSet, Loaded
 from streaming.finding import find
 from streaming.records import Opened, Outgoing, Record, read_records, to_arrow
@@ -221,7 +222,7 @@ class FrameJudge:
             thumbnail=finding.thumbnail,
         )
         key = frame.camera.encode()
-        headers = codec.event_headers(inspection, inspection.inspection_id)
+        headers = codec.event_headers(inspection, inspection.inspection_id) + passed_on(opened.record.headers)
         outgoing = [Outgoing(self._topics.inspections, key, codec.encode(inspection), headers)]
         if self._kept(inspection):
             kept = [
