@@ -152,9 +152,9 @@ class Catalogue:
 
 
 def _registry() -> Registry:
-    from models import registry
+    from console.api.registry_reader import RegistryReader
 
-    return registry
+    return RegistryReader()
 
 
 def _chosen(entries: list[RegistryEntry], product: str, version: str) -> RegistryEntry:

@@ -8,6 +8,7 @@ import pytest
 
 from console.api.catalogue import Catalogue
 from console.api.problems import Problem
+from console.api.registry_reader import listed
 from models import registry
 from models.doubles import write_brightness_bundle
 from models.registry import CHALLENGER
@@ -143,6 +144,8 @@ def test_the_api_promotes_rolls_back_and_judges_with_what_the_registry_says(
         return found.ref.version, found.card.threshold
 
     assert in_use() == ("2", 180.0)
+    # the list that is read from the file is the one that MLflow's client gives
+    assert listed(settings) == registry.entries(settings)
     assert catalogue.roll_back("washer").version == "1"
     assert in_use() == ("1", 200.0)
     assert catalogue.promote("washer", "2").version == "2"
