@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from console.api.guard import needs
+from console.api.histories import records
 from console.api.paging import Found
 from console.api.paging import page as rows_of
 from console.api.problems import not_found
@@ -18,6 +19,7 @@ from console.api.routes.history import INSPECTIONS, Id, Time
 from console.api.services import Here, Services
 from console.engineering.parts import part
 from console.engineering.selection import Selection, require_known
+from console.tables import History
 from console.web.asked import places, selection, shown, typed
 from console.web.pages import PageRoute, page
 from sightline.codec import MAX_NAME
@@ -104,9 +106,24 @@ def _rows(here: Services, chosen: Selection, cursor: str | None, limit: int) -> 
         )
         if not found.rows:
             require_known(opened, chosen)
+        kept = _kept(opened, found.rows)
     for row in found.rows:
         row["at"] = _at(row["captured_at"])
+        row["picture"] = (
+            "thumbnail" if row["verdict"] == "defect" else "frame" if row["inspection_id"] in kept else None
+        )
     return found
+
+
+def _kept(opened: History, rows: list[dict[str, Any]]) -> set[str]:
+    """Which of these the archive has, so that no picture is asked for in vain."""
+    if not rows or "frame_archive" not in opened.tables:
+        return set()
+    begin, end = rows[-1]["captured_at"], rows[0]["captured_at"]
+    span = Selection(since=begin, until=end + timedelta(microseconds=1)).during("captured_at")
+    ids = ", ".join(f"'{row['inspection_id']}'" for row in rows if row["inspection_id"].isalnum())
+    found = records(opened, f"SELECT inspection_id FROM frame_archive WHERE {span} AND inspection_id IN ({ids})")
+    return {row["inspection_id"] for row in found}
 
 
 def _spans(stages: list[Any]) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from console.engineering.shapes import Bar, Control, DefectType, DriftPoint, Dri
 
 WIDTH, HEIGHT = 960, 280
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 34
-MOST_SERIES = 6
-"""Lines that can be told apart, by colour and dashes."""
+SMALL = 200
+"""Height of one of several drawings."""
 
 _MOST_TICKS = 8
 
@@ -80,31 +80,30 @@ class Plot:
         return [curve for curve in self.curves if curve.name]
 
 
-def rates(points: Sequence[RatePoint], seconds: int) -> Plot:
-    """Share of defects over time, a line for each production line; of more than MOST_SERIES those with most frames."""
+def rates(points: Sequence[RatePoint], seconds: int) -> dict[str, Plot]:
+    """Share of defects over time, a drawing for each production line; all have the same scales, to be compared."""
     lines: dict[str, list[RatePoint]] = {}
     for point in points:
         lines.setdefault(point.line, []).append(point)
-    shown = sorted(lines, key=lambda name: -sum(point.inspected for point in lines[name]))[:MOST_SERIES]
-    across = _times([point.time for point in points], timedelta(seconds=seconds))
-    up = _scale(0, max((point.rate for name in shown for point in lines[name]), default=0.01), HEIGHT - BOTTOM, TOP)
-    curves, marks = [], []
-    for nth, name in enumerate(sorted(shown)):
-        places = [(across(point.time), up(point.rate)) for point in lines[name]]
-        gap = 1.5 * (across(points[0].time + timedelta(seconds=seconds)) - across(points[0].time))
-        curves.append(Curve(_path(places, gap), f"s{nth}", name))
-        marks += [
-            Mark(x, y, f"s{nth}", f"{name}, {stamp(point.time)}: {percent(point.rate)} of {point.inspected:,}")
-            for (x, y), point in zip(places, lines[name], strict=True)
+    last = timedelta(seconds=seconds)
+    across = _times([point.time for point in points], last)
+    gap = 1.5 * (across(points[0].time + last) - across(points[0].time))
+    # drawn in two columns where there is more than one, so half as wide and no lower
+    height = HEIGHT if len(lines) == 1 else SMALL
+    up = _scale(0, max((point.rate for point in points), default=0.0), height - BOTTOM, TOP)
+    ticks = _time_ticks(points[0].time, points[-1].time + last, across)
+    found = {}
+    for name, of_line in sorted(lines.items()):
+        places = [(across(point.time), up(point.rate)) for point in of_line]
+        marks = [
+            Mark(x, y, "in", f"{name}, {stamp(point.time)}: {percent(point.rate)} of {point.inspected:,} frames")
+            for (x, y), point in zip(places, of_line, strict=True)
         ]
-    return Plot(
-        "Share of defects over time, one line for each production line",
-        _time_ticks(points[0].time, points[-1].time + timedelta(seconds=seconds), across),
-        _value_ticks(up, percent),
-        "defects",
-        curves,
-        marks,
-    )
+        found[name] = Plot(
+            f"Share of defects of {name} over time", ticks, _value_ticks(up, percent), "defects",
+            [Curve(_path(places, gap), "value")], marks, height=height, bottom=height - BOTTOM,
+        )  # fmt: skip
+    return found
 
 
 def control(chart: Control, what: str, show: Callable[[float], str]) -> Plot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -161,7 +161,8 @@ def table(name: Name, here: Here) -> TableDetail:
 def _row(here: Services, table: str, wanted: str, inspection_id: str, captured_at: datetime | None) -> dict[str, Any]:
     where = f"inspection_id = '{inspection_id}'"
     if captured_at is not None:
-        where += f" AND captured_at = {literal(captured_at)}"
+        # its day as well, so that the footers of other days' files stay unread
+        where += f" AND captured_at = {literal(captured_at)} AND day = DATE '{captured_at.astimezone(UTC).date()}'"
     with here.histories.borrow(table) as history:
         found = records(history, f"SELECT {wanted} FROM {table} WHERE {where} LIMIT 1")
     if not found:
