@@ -49,6 +49,7 @@ function writeFacts() {
     [alert.state === "closed" ? "Lasted" : "Last change", alert.state === "closed" ? span((Date.parse(alert.updated_at) - Date.parse(alert.opened_at)) / 1000) : clock(alert.updated_at)],
     ["How often", `${alert.count} defects in ${number.format(alert.last_sequence - alert.first_sequence + 1)} frames`],
     ["Peak", `${alert.peak_score.toFixed(3)}, ${(alert.peak_score / alert.threshold).toFixed(1)} × the threshold of ${alert.threshold.toFixed(3)}`],
+    ...(alert.muted_until ? [["Muted", `not sent out until ${clock(alert.muted_until)}`]] : []),
     ["Line", alert.line],
     ["Camera", alert.camera],
     ["Detector", `${alert.detector.name}, version ${alert.detector.version}`],
