@@ -24,7 +24,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.prefix) / "audit" / "bin"
 ROOMS = ("sightline", "producers", "models", "streaming", "console", "infra")
 UNREACHABLE = 3
-_ADVISORY_SECONDS = 300
+_TOOL_SECONDS = 1800.0
+_ADVISORY_SECONDS = 120.0
 # what pip-audit says when neither of its services answers
 _NO_ANSWER = ("ConnectionError", "NameResolutionError", "ServiceError", "timed out", "Max retries exceeded")
 
@@ -89,10 +90,10 @@ def advisories(folder: Path) -> Finding:
         file = folder / f"advisories-{pinned.stem}.json"
         file.unlink(missing_ok=True)
         words = ("--require-hashes", "--disable-pip", "--progress-spinner=off", "--timeout=10", "--format=json")
-        answer = run("pip-audit", *words, "-r", str(pinned), "-o", str(file), check=False)
+        answer = run("pip-audit", *words, "-r", str(pinned), "-o", str(file), check=False, seconds=_ADVISORY_SECONDS)
         if not file.is_file():
             silent.append(pinned)
-            if answer is None or any(words in answer.stderr for words in _NO_ANSWER):
+            if answer is None or any(sign in answer.stderr for sign in _NO_ANSWER):
                 break  # nor would the others be answered
             raise PrerequisiteError(f"pip-audit failed on {pinned}:\n{answer.stderr.strip()[-2000:]}")
         known += [
@@ -107,20 +108,22 @@ def advisories(folder: Path) -> Finding:
     return Finding("advisories", 0, "none is known against a pinned package")
 
 
-def run(tool: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str] | None:
+def run(
+    tool: str, *words: str, check: bool = True, seconds: float = _TOOL_SECONDS
+) -> subprocess.CompletedProcess[str] | None:
     """Run a tool from its own environment; None when it took too long and `check` is off.
 
     Raises PrerequisiteError when it is not there, or fails and `check` is on.
     """
     try:
         answer = subprocess.run(
-            [TOOLS / tool, *words], cwd=PROJECT, capture_output=True, text=True, timeout=_ADVISORY_SECONDS, check=False
+            [TOOLS / tool, *words], cwd=PROJECT, capture_output=True, text=True, timeout=seconds, check=False
         )
     except FileNotFoundError:
         raise PrerequisiteError(f"{tool} is not in {TOOLS}; install it with `make audit`") from None
     except subprocess.TimeoutExpired:
         if check:
-            raise PrerequisiteError(f"{tool} was not done after {_ADVISORY_SECONDS} s; run it again") from None
+            raise PrerequisiteError(f"{tool} was not done after {seconds:g} s; run it again") from None
         return None
     if check and answer.returncode:
         raise PrerequisiteError(f"{tool} failed:\n{(answer.stderr or answer.stdout).strip()[-2000:]}")

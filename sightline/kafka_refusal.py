@@ -72,6 +72,9 @@ def refusal(
                 f"ca_file ({kafka.ca_file or 'not set: the authorities of the system'}), is not for this host name, "
                 "or it wants a client certificate; correct ca_file, bootstrap, client_certificate or security_protocol"
             )
+        if code == _CLUSTER and operation == "write":
+            # a producer is numbered for whoever may write to any topic at all
+            return BrokerError(_denied(kafka, "topic", topic, operation))
         if code == _CLUSTER:
             return BrokerError(
                 f"the Kafka broker at {kafka.bootstrap} lets only an admin do this, and {_who(kafka)} is none; use an "
@@ -93,12 +96,12 @@ def _denied(kafka: KafkaSettings, resource: Resource, name: str | None, operatio
         )
     table = [grant for grant in grants(kafka.role, kafka) if grant.resource == resource and _is_for(grant, name)]
     needed = sorted({one for grant in table for one in grant.operations if operation in (None, one)})
+    hint = "; the name of a named subscriber begins with 'alerts-'" if resource == "group" else ""
     if not needed:
-        hint = "; the name of a named subscriber begins with 'alerts-'" if resource == "group" else ""
         return f"{refused}, which is not for the role {kafka.role}{hint}; `sightline acls` lists what each role may do"
     return (
         f"{refused}: the role {kafka.role} needs to {' and '.join(needed)} it; an admin grants that with "
-        f"`sightline acls --role {kafka.role} --user {kafka.sasl_username or 'NAME'} --apply`"
+        f"`sightline acls --role {kafka.role} --user {kafka.sasl_username or 'NAME'} --apply`{hint}"
     )
 
 
