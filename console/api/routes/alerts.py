@@ -275,7 +275,7 @@ def _muted_until(here: Services, row: dict[str, Any]) -> datetime | None:
         severity=Severity(row["severity"]),
         at=row["updated_at"],
     )
-    return by and by.mute.ends_at
+    return by.mute.ends_at if by else None
 
 
 def _standing(here: Services) -> Mutes:
