@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,15 +105,15 @@ def detector_swapped(line: Line, rng: random.Random) -> float:
 def registry_away_at_swap(line: Line, rng: random.Random) -> float:
     """The registry cannot be asked for a while; the next champion comes as soon as it can."""
     idle(rng)
-    with _away(line):
-        time.sleep(rng.uniform(3, 8))
+    with registry_away(line.folder / "mlflow" / "mlflow.db"):
+        time.sleep(rng.uniform(5, 15))
     return _swap(line, rng)
 
 
 def registry_away_at_start(line: Line, rng: random.Random) -> float:
     """The score query is killed and starts without a registry."""
     idle(rng)
-    with _away(line):
+    with registry_away(line.folder / "mlflow" / "mlflow.db"):
         line.kill(line.score)
         killed = time.monotonic()
         if line.gauge.recovery(killed, 300) is None:
@@ -142,17 +143,21 @@ def _register(line: Line, spoil: Spoil, rng: random.Random) -> str:
 
 
 @contextmanager
-def _away(line: Line) -> Iterator[None]:
-    """The registry's database is not there, and cannot be created."""
-    base = line.folder / "mlflow" / "mlflow.db"
+def registry_away(base: Path) -> Iterator[None]:
+    """The registry's database cannot be opened, and does not answer those that have it open already."""
     aside = base.with_suffix(".aside")
-    base.rename(aside)
-    base.mkdir()
+    lock = sqlite3.connect(base, isolation_level=None, timeout=60)
     try:
-        yield
+        lock.execute("BEGIN EXCLUSIVE")
+        base.rename(aside)
+        base.mkdir()
+        try:
+            yield
+        finally:
+            shutil.rmtree(base)
+            aside.rename(base)
     finally:
-        shutil.rmtree(base)
-        aside.rename(base)
+        lock.close()
 
 
 class _Make:
