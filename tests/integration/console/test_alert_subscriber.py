@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import os
@@ -14,8 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import cv2
@@ -24,10 +27,15 @@ import pytest
 import uvicorn
 from confluent_kafka import Producer
 
+from console.api.actions import KafkaActions
 from console.api.app import create_app
 from console.api.roles import Role
 from console.api.services import wire
 from console.api.settings import ApiSettings, OidcSettings
+from console.mutes import MuteFollower
+from console.notify import job as notify
+from console.notify.outbox import read_states
+from console.notify.settings import NotifySettings
 from console.web.floor import Seen
 from console.web.floor_topics import FloorTopics, FrameTails
 from infra.broker import BrokerSettings, EmbeddedBroker
@@ -35,7 +43,7 @@ from infra.topics import ensure_topics
 from sightline import codec, samples, subscriber
 from sightline.client import Client
 from sightline.consumer import open_consumer
-from sightline.contracts import ActionKind, Alert, AlertState, CameraEvent, OperatorAction, Severity
+from sightline.contracts import ActionKind, Alert, AlertState, CameraEvent, Mute, OperatorAction, Severity
 from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 from sightline.subscriber import AlertSubscriber
@@ -354,3 +362,82 @@ def test_the_wall_says_when_a_topic_is_missing(broker: KafkaSettings) -> None:
         FloorTopics(nowhere)
     with pytest.raises(BrokerError, match=r"no topic .*frames"):
         FrameTails(nowhere)
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Takes every webhook, unless it is `away`."""
+
+    taken: ClassVar[list[str]] = []
+    away: ClassVar[bool] = False
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(503 if self.away else 204)
+        self.end_headers()
+        if not self.away:
+            self.taken.append(self.headers["webhook-id"])
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@contextmanager
+def hook() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def notifying(kafka: KafkaSettings, settings: NotifySettings) -> Iterator[MuteFollower]:
+    """The process `sightline notify`, in a thread."""
+    mutes, stop = MuteFollower(kafka), threading.Event()
+    notifier = notify.wire(settings, kafka, mutes)
+    mutes.start()
+    thread = threading.Thread(target=lambda: asyncio.run(notify.carry(notifier, stop)))
+    thread.start()
+    try:
+        yield mutes
+    finally:
+        stop.set()
+        thread.join()
+        mutes.stop()
+
+
+def test_alerts_reach_a_receiver_through_its_outages_and_ours_and_not_while_they_are_muted(
+    kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("whsec_" + "c2lnaHRsaW5l" * 3)
+    first, second, third, quiet = (incident(f"cam-{n}", 10, OPENED)[0] for n in range(4))
+    mute = Mute(starts_at=quiet.opened_at, ends_at=quiet.opened_at + timedelta(hours=1), camera=quiet.camera)
+    action = replace(samples.muting(), mute=mute)
+    KafkaActions(kafka).send(action)
+    Hook.taken.clear()
+    with hook() as url:
+        settings = NotifySettings(folder=tmp_path / "notify", webhook={"mes": {"url": url, "secret_file": secret}})
+        with notifying(kafka, settings) as mutes:
+            assert mutes.ready.wait(PATIENCE)
+            # the first start begins at the end of the topic, wherever that is by then
+            wait_for(
+                lambda: publish(kafka, *incident("cam-9", time.monotonic_ns() % 10**9, OPENED)) or bool(Hook.taken)
+            )
+            publish(kafka, quiet, first)
+            wait_for(lambda: f"{first.alert_id}.0" in Hook.taken)
+            Hook.away = True
+            publish(kafka, second)
+            wait_for(lambda: read_states(settings.folder)[0].failed > 0)
+        # what happens while nobody runs is read later
+        publish(kafka, third)
+        Hook.away = False
+        with notifying(kafka, settings):
+            wait_for(lambda: {f"{second.alert_id}.0", f"{third.alert_id}.0"} <= set(Hook.taken))
+    assert f"{quiet.alert_id}.0" not in Hook.taken
+    assert len(Hook.taken) == len(set(Hook.taken))
+    assert read_states(settings.folder)[0].muted == 1
