@@ -106,7 +106,8 @@ def registry_away_at_swap(line: Line, rng: random.Random) -> float:
     """The registry cannot be asked for a while; the next champion comes as soon as it can."""
     idle(rng)
     with registry_away(line.folder / "mlflow" / "mlflow.db"):
-        time.sleep(rng.uniform(5, 15))
+        # those that have it open wait 20 s for the lock
+        time.sleep(rng.uniform(25, 35))
     return _swap(line, rng)
 
 
