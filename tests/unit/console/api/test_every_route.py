@@ -43,6 +43,11 @@ CALLS = {
     ("GET", "/v1/alerts/{alert_id}"): (200, {}),
     ("GET", "/v1/alerts/{alert_id}/thumbnail"): (200, {}),
     ("POST", "/v1/alerts/{alert_id}/actions"): (201, {"json": {"kind": "acknowledge"}}),
+    ("GET", "/v1/mutes"): (200, {}),
+    ("POST", "/v1/mutes"): (201, {"json": {"camera": "cam-1", "minutes": 30}}),
+    ("DELETE", "/v1/mutes/{mute_id}"): (404, {}),
+    ("POST", "/v1/maintenance-windows"): (422, {"json": {"line": "line-a", "ends_at": "2026-03-02T06:30:00Z"}}),
+    ("DELETE", "/v1/maintenance-windows/{mute_id}"): (404, {}),
     ("GET", "/v1/detectors"): (200, {}),
     ("GET", "/v1/detectors/{product}/{version}"): (200, {}),
     ("POST", "/v1/detectors/{product}/promote"): (200, {"json": {"version": "2"}}),
@@ -67,7 +72,14 @@ CALLS = {
     ("GET", "/v1/exports/inspections/size"): (200, {}),
     ("POST", "/v1/inspect"): (200, {"params": {"product": "washer"}, "headers": MEAN}),
 }
-PLACES = {"inspection_id": DEFECT, "alert_id": ALERT, "name": "alerts", "product": "washer", "version": "1"}
+PLACES = {
+    "inspection_id": DEFECT,
+    "alert_id": ALERT,
+    "name": "alerts",
+    "product": "washer",
+    "version": "1",
+    "mute_id": "0" * 32,
+}
 
 
 def all_routes(app):
