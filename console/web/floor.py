@@ -1,6 +1,6 @@
 """What the cameras of all lines do just now: the last verdict, picture and report of each, and what operators answered.
 
-Bounded: one picture and a few heat maps a camera, `CAMERAS` cameras, `ANSWERED` alerts. Every method may be called from
+Bounded: two pictures and some heat maps a camera, `CAMERAS` cameras, `ANSWERED` alerts. Every method may be called from
 any thread.
 """
 
@@ -22,7 +22,8 @@ CAMERAS = 1000
 ANSWERED = 2000
 """Alerts whose last answer is remembered."""
 
-_HEATS = 12
+_HEATS, _FEWEST, _MOST = 2400, 8, 48
+"""Heat maps of all cameras, and of one: a picture comes up to some seconds after the verdict on it."""
 _RATE_FRAMES = 48
 _ANSWERS = frozenset({ActionKind.ACKNOWLEDGE, ActionKind.CONFIRM, ActionKind.FALSE_ALARM})
 _SAID = _ANSWERS | {ActionKind.COMMENT}
@@ -116,6 +117,10 @@ class Floor:
                 if known:
                     self._shown(camera, picture, *known)
                     continue
+                if camera.heats and picture.sequence < next(iter(camera.heats)):
+                    # its verdict came and went
+                    self._shown(camera, picture, None, None)
+                    continue
                 if camera.waiting:
                     # not judged until now, such as a dead letter: better than an ever older picture
                     self._shown(camera, camera.waiting, None, None)
@@ -174,7 +179,7 @@ class Floor:
             camera.worst = (at, seen.verdict)
         # a copy: the raw value would keep the whole record alive
         camera.heats[seen.sequence] = (seen.verdict, bytes(seen.heat_map))
-        if len(camera.heats) > _HEATS:
+        while len(camera.heats) > max(_FEWEST, min(_MOST, _HEATS // len(self._cameras))):
             camera.heats.popitem(last=False)
         if camera.waiting and camera.waiting.sequence == seen.sequence:
             self._shown(camera, camera.waiting, *camera.heats[seen.sequence])

@@ -26,12 +26,16 @@ export const unpack = (text) => Uint8Array.from(atob(text), (letter) => letter.c
 export function paint(heat, threshold) {
   const values = unpack(heat.values);
   const floor = 255 * Math.min(0.9, (0.4 * threshold) / heat.scale);
-  const image = new ImageData(heat.cols, heat.rows);
-  for (let cell = 0; cell < values.length; cell++) {
-    const level = values[cell];
-    image.data.set(colours.subarray(level * 3, level * 3 + 3), cell * 4);
-    image.data[cell * 4 + 3] = 255 * Math.min(1, Math.max(0, (level - floor) / (255 - floor)) * 1.6);
+  // a colour for each level first: fifty maps come at once, and a cell must cost no more than a look into a table
+  const levels = new Uint8ClampedArray(256 * 4);
+  for (let level = 0; level < 256; level++) {
+    levels.set(colours.subarray(level * 3, level * 3 + 3), level * 4);
+    levels[level * 4 + 3] = 255 * Math.min(1, Math.max(0, (level - floor) / (255 - floor)) * 1.6);
   }
+  const table = new Uint32Array(levels.buffer);
+  const image = new ImageData(heat.cols, heat.rows);
+  const cells = new Uint32Array(image.data.buffer);
+  for (let cell = 0; cell < cells.length; cell++) cells[cell] = table[values[cell]];
   const canvas = document.createElement("canvas");
   canvas.width = heat.cols;
   canvas.height = heat.rows;
@@ -43,7 +47,6 @@ export function paint(heat, threshold) {
 export function lay(context, painted, opacity) {
   context.globalAlpha = opacity;
   context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
   context.drawImage(painted, 0, 0, context.canvas.width, context.canvas.height);
   context.globalAlpha = 1;
 }

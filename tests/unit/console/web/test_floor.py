@@ -91,6 +91,13 @@ def test_a_picture_that_is_never_judged_gives_way_without_a_verdict() -> None:
     assert [(one.sequence, one.verdict) for one in floor.pictures(0)] == [(3, None)]
 
 
+def test_a_picture_that_comes_long_after_its_verdict_is_shown_without() -> None:
+    floor = Floor()
+    floor.tell([seen(n) for n in range(100)], AT)
+    floor.show([picture(40)])
+    assert [(one.sequence, one.verdict) for one in floor.pictures(0)] == [(40, None)]
+
+
 def test_what_a_producer_reported_stands_beside_the_verdicts() -> None:
     floor = Floor()
     gone = samples.camera_event(kind=CameraEventKind.DISCONNECTED)
