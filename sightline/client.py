@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -70,13 +71,43 @@ class Client:
     def inspections(self, *, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """Inspected frames, the newest first, page after page as they are asked for; at most `limit`.
 
-        Filters: line, camera, product, verdict, detector_version, since, until (aware datetimes), score_min, score_max.
+        Filters: line, camera, product, verdict, defect_type, detector_version, since, until (aware datetimes),
+        score_min, score_max.
         """
         return islice(self._pages("/v1/inspections", filters), limit)
 
     def inspection(self, summary: dict[str, Any]) -> dict[str, Any]:
         """All of an inspection that `inspections` told of: boxes, heat map and thumbnail."""
         return self._json("GET", str(summary["href"]))
+
+    def trace(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """The way of an inspection's part: when each step was done, its alert, what operators said."""
+        return self._json("GET", str(summary["href"]).replace("?", "/trace?"))
+
+    def chart(self, name: str, **filters: Any) -> dict[str, Any]:
+        """The figures of a chart, such as `defect-rate`, `fractions` or `thresholds`; filters as in the document."""
+        asked = {key: _text(value) for key, value in filters.items() if value is not None}
+        return self._json("GET", f"/v1/charts/{name}", params=asked)
+
+    def export(self, file: Path, **filters: Any) -> int:
+        """Write the inspections that fit to `file`, as its ending says (`.csv` or `.parquet`); returns bytes written.
+
+        The filters are those of `inspections`. A file that breaks off is removed.
+        """
+        import httpx2
+
+        asked = {key: _text(value) for key, value in filters.items() if value is not None}
+        asked["format"] = file.suffix.removeprefix(".")
+        try:
+            with self._http.stream("GET", "/v1/exports/inspections", params=asked, headers=self._auth) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refused(answer)
+                with file.open("wb") as out:
+                    return sum(out.write(chunk) for chunk in answer.iter_bytes())
+        except httpx2.TransportError as error:
+            file.unlink(missing_ok=True)
+            raise ApiError(None, "unreachable", f"the export broke off: {error!r}; try again") from error
 
     def alerts(self, *, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """Incidents, the newest first. Filters: state, severity, line, camera, product, since, until."""

@@ -13,6 +13,8 @@ from console.api.roles import Role
 from console.engineering import exports
 from console.engineering.exports import Format
 from sightline import samples
+from sightline.client import Client
+from sightline.errors import ApiError
 
 
 @pytest.fixture
@@ -72,3 +74,16 @@ def test_a_second_export_waits_its_turn_and_an_ended_one_makes_room(deployment, 
 def test_a_mistyped_camera_is_no_empty_file(engineer) -> None:
     assert engineer.get("/v1/exports/inspections", params={"camera": "cam-9"}).status_code == 404
     assert engineer.get("/v1/exports/inspections", params={"verdict": "review"}).text.count("\n") == 1
+
+
+def test_the_client_writes_a_file_or_says_why_not(deployment, tmp_path) -> None:
+    key = deployment.key(Role.ENGINEER)["Authorization"].split()[1]
+    client = Client("", key, http=deployment.client())
+    target = tmp_path / "cam-1.parquet"
+    assert client.export(target, camera="cam-1") == target.stat().st_size
+    assert pq.read_table(target).num_rows == 3
+    with pytest.raises(ApiError, match="no camera 'cam-9'"):
+        client.export(tmp_path / "none.csv", camera="cam-9")
+    assert not (tmp_path / "none.csv").exists()
+    assert client.chart("defect-rate", camera="cam-1", since=samples.START)["points"][0]["inspected"] == 3
+    assert client.trace(next(client.inspections(verdict="defect")))["archived"]

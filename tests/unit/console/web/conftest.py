@@ -138,12 +138,12 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path, history: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hall]]:
-    """Starts a console over the tables of `history`, with users `anna`, `ben` and `vic`, the last one a viewer."""
+    """Starts a console over the tables of `history`: operators `anna` and `ben`, viewer `vic`, engineer `erik`."""
     monkeypatch.setattr("console.api.alert_feed._POLL_SECONDS", 0.02)
     monkeypatch.setattr("console.web.floor_feed._RETRY_SECONDS", 0.2)
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def begin(*, empty: bool = False) -> Hall:
+    def begin(*, empty: bool = False, **parts: Any) -> Hall:
         line = Line()
         services = wire(
             ApiSettings(folder=tmp_path / "console", login_attempts=1000),
@@ -153,9 +153,11 @@ def start(tmp_path: Path, history: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
             registry=RegistrySettings(tracking_uri=f"sqlite:///{tmp_path}/none.db"),
             sink=line,
             feed=AlertFeed(line.source),
+            **parts,
         )
         if not empty:
-            for name, role in (("anna", Role.OPERATOR), ("ben", Role.OPERATOR), ("vic", Role.VIEWER)):
+            people = {"anna": Role.OPERATOR, "ben": Role.OPERATOR, "vic": Role.VIEWER, "erik": Role.ENGINEER}
+            for name, role in people.items():
                 services.users.add(name, role, PASSWORD)
         feed = FloorFeed(lambda: _Topics(line), lambda: _Cameras(line))
         app = create_app(services, routers(feed))
