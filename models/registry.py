@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -99,6 +100,7 @@ def log_and_register(
         metrics={"threshold": card.threshold, **metrics},
         params=params,
         alias=alias,
+        served=True,
     )
 
 
@@ -113,11 +115,13 @@ def register_version(
     params: Mapping[str, Any],
     alias: str | None,
     history: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    served: bool = False,
 ) -> RegisteredDetector:
     """Log the files of `folder`, whatever kind of model they are, as a run, and register them as a version of `name`.
 
     `sign` gets the run's id and returns the digest under which the files are fetched; `history` is metric to its value
-    at each step. Raises RegistryError when the registry cannot be reached or refuses.
+    at each step. `served` detectors can be loaded with `mlflow.pyfunc`, see `models.runtime.serving`. Raises
+    RegistryError when the registry cannot be reached or refuses.
     """
     check_product(product)
     with connected(settings) as client:
@@ -133,6 +137,8 @@ def register_version(
                 for step, value in enumerate(values):
                     client.log_metric(run_id, key, value, step=step)
             client.log_artifacts(run_id, str(folder), _ARTIFACTS)
+            if served:
+                client.log_text(run_id, _served(run_id), f"{_ARTIFACTS}/MLmodel")
             _ensure_model(client, name, product)
             version = client.create_model_version(
                 name,
@@ -340,6 +346,19 @@ def _crown(client: Any, name: str, version: str) -> None:
     client.set_registered_model_alias(name, CHAMPION, version)
     if str(model.aliases.get(CHALLENGER)) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
+
+
+def _served(run_id: str) -> str:
+    """`MLmodel`, by which MLflow loads a bundle without a pickle; no part of the bundle's digest."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    signature = ModelSignature(inputs=Schema([ColSpec(DataType.binary, "image")]))
+    described = Model(artifact_path=_ARTIFACTS, run_id=run_id, signature=signature)
+    described.add_flavor(
+        "python_function", loader_module="models.runtime.serving", data=".", python_version=platform.python_version()
+    )
+    return str(described.to_yaml())
 
 
 def _former(model: Any) -> list[str]:

@@ -94,6 +94,29 @@ def test_the_champion_can_be_fetched_and_judges_frames(
     assert scores[0] < scorer.card.threshold <= scores[1]
 
 
+def test_mlflow_s_own_serving_gives_the_answer_of_the_scorer(
+    detector: RegisteredDetector,
+    settings: RegistrySettings,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import pandas as pd
+    from mlflow import pyfunc
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    jpegs = [(data / "test" / name).read_bytes() for name in ("good/0.jpg", "scratch/0.jpg")]
+    served = pyfunc.load_model(f"models:/{detector.name}/{detector.version}")
+    good, broken, scratched = served.predict(pd.DataFrame({"image": [jpegs[0], b"no picture", jpegs[1]]}))
+    scorer = load_scorer(registry.fetch(detector, tmp_path / "here", settings))
+    alone = [scorer.score(decode(jpeg, 64, 64).image[None]).scores[0] for jpeg in jpegs]
+    assert [good["score"], scratched["score"]] == pytest.approx(alone, rel=1e-5)
+    assert (good["verdict"] == "defect", scratched["verdict"]) == (False, "defect")
+    assert scratched["regions"]
+    assert "JPEG" in broken["error"]
+    assert bundle_digest(tmp_path / "here") == detector.digest
+
+
 def test_fetching_twice_downloads_once(
     detector: RegisteredDetector, settings: RegistrySettings, tmp_path: Path
 ) -> None:
