@@ -78,7 +78,7 @@ def _summary(status: Status) -> Text:
         "dead letters in the last hour": status.dead_letters_last_hour,
         "incidents open": status.open_incidents,
     }
-    lines = [f"{value:,.0f} {name}" for name, value in facts.items() if value is not None]
+    lines = [f"{name}: {value:,.0f}" for name, value in facts.items() if value is not None]
     detectors = [
         f"{one['product']} v{one['version']}" + ("" if one["alias"] == "champion" else f" ({one['alias']})")
         for one in status.detectors
@@ -102,7 +102,7 @@ def _cameras(status: Status) -> Table:
             f"{one.score:.2f}",
             f"{one.threshold:.2f}",
             one.detector,
-            f"{one.latency_seconds * 1000:.0f} ms",
+            _latency(one.latency_seconds),
             Text(_span(ago), style="bold yellow" if ago > _STALE_SECONDS else ""),
         )
     return table
@@ -130,3 +130,7 @@ def _span(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _latency(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 10 else _span(seconds)
