@@ -85,7 +85,10 @@ def scanner(folder: Path) -> Finding:
 
 def advisories(folder: Path) -> Finding:
     """No known vulnerability in a pinned package, as far as an advisory service can be asked."""
-    known, silent = [], []
+    known: list[str] = []
+    silent: list[Path] = []
+    asked: set[str] = set()
+    skipped: set[str] = set()
     for pinned in sorted((PROJECT / "requirements").glob("*.txt")):
         file = folder / f"advisories-{pinned.stem}.json"
         file.unlink(missing_ok=True)
@@ -96,16 +99,22 @@ def advisories(folder: Path) -> Finding:
             if answer is None or any(sign in answer.stderr for sign in _NO_ANSWER):
                 break  # nor would the others be answered
             raise PrerequisiteError(f"pip-audit failed on {pinned}:\n{answer.stderr.strip()[-2000:]}")
-        known += [
-            f"{package['name']} {package['version']}: {fault['id']}, mended in {fault['fix_versions'] or 'no version'}"
-            for package in json.loads(file.read_text())["dependencies"]
-            for fault in package.get("vulns", ())
-        ]
+        for package in json.loads(file.read_text())["dependencies"]:
+            # pip-audit leaves with 0 where it could ask about nothing at all
+            (skipped if "skip_reason" in package else asked).add(package["name"])
+            faults = package.get("vulns", ())
+            known += [
+                f"{package['name']} {package['version']}: {fault['id']}, mended in {fault['fix_versions'] or '-'}"
+                for fault in faults
+            ]
     if known:
         return Finding("advisories", 1, "\n  ".join(["known vulnerabilities:", *sorted(set(known))]))
     if silent:
         return Finding("advisories", UNREACHABLE, "NOT CHECKED: no advisory service could be reached from here")
-    return Finding("advisories", 0, "none is known against a pinned package")
+    if skipped:
+        said = f"NOT CHECKED: the advisory service knew nothing of {len(skipped)} of {len(skipped | asked)} packages"
+        return Finding("advisories", UNREACHABLE, said)
+    return Finding("advisories", 0, f"none is known against {len(asked)} pinned packages")
 
 
 def run(
