@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -140,6 +140,15 @@ sys.exit(3)
 """Stands in for `sightline retrain`; the gate refuses what it made."""
 
 
+DRIFT = {
+    "camera": "cam-1", "product": "bottle_cap", "detector_version": "3", "detector_digest": "5f" * 32,
+    "window_start": samples.START, "window_end": samples.START + timedelta(days=1), "measure": "score",
+    "statistic": "psi", "frames": 900, "reference_frames": 900, "reference_start": samples.START,
+    "reference_end": samples.START, "mean": 0.3, "reference_mean": 0.2, "value": 0.4, "watch": 0.1, "act": 0.25,
+    "chance": 0.02, "status": "drift", "computed_at": samples.START, "day": samples.START.date(),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Deployment:
     """The application, and the parts that a test looks at or breaks."""
@@ -193,7 +202,8 @@ def _fill(history: Any) -> None:
         samples.camera_event(),
     )
     history.archive(defect)
-    history.create("operator_actions")
+    history.create("operator_actions", "shadow_inspections")
+    history.rows("gold_drift", [DRIFT])
 
 
 @pytest.fixture

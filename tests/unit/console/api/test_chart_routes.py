@@ -203,8 +203,7 @@ def test_inspections_are_found_by_the_type_that_operators_confirmed(history, dep
         ("fractions", {"since": "2026-04-01T00:00:00Z"}, 404, "no frame"),
         ("subgroups", {}, 422, "name the camera"),
         ("line-metrics", {"shift_begin": 22, "shift_end": 6}, 422, "past midnight"),
-        ("drift", {}, 503, "sightline drift"),
-        ("champions", {"product": "bottle_cap"}, 503, "shadow_inspections"),
+        ("champions", {"product": "bottle_cap"}, 404, "was judged by champion and challenger"),
         ("thresholds", {"product": "gasket"}, 404, "there is no product 'gasket'; known: bottle_cap"),
         ("thresholds", {"product": "bottle_cap", "threshold": 0.5, "review": 0.6}, 422, "above the threshold"),
         ("thresholds", {"product": "bottle_cap", "threshold": "inf"}, 422, "threshold"),
@@ -214,6 +213,14 @@ def test_bad_questions_are_answered_with_what_is_wrong(viewer, path, asked, stat
     answer = viewer.get(f"/v1/charts/{path}", params=asked)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert says in answer.json()["detail"]
+
+
+def test_a_table_that_is_not_there_is_named_with_what_writes_it(history, deploy) -> None:
+    history.write(samples.inspection())
+    viewer = deploy().client(Role.VIEWER)
+    for path, writer in (("drift", "sightline drift"), ("champions?product=x", "shadow_inspections")):
+        answer = viewer.get(f"/v1/charts/{path}")
+        assert (answer.status_code, writer in answer.json()["detail"]) == (503, True)
 
 
 def test_drift_is_shown_worst_first(history, deploy) -> None:
