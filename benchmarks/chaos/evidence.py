@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from benchmarks.chaos.journal import JournalReader
-from benchmarks.chaos.oracle import Key, Verdict, World, missing
+from benchmarks.chaos.oracle import Key, Rule, Verdict, World, judge
 from sightline.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -85,16 +85,21 @@ class Evidence:
             self._look_at_tables(self._tables, world)
         return world
 
-    def settle(self, patience: float, alarmed: int = 0) -> World:
-        """The world once every frame has its fate, or none has found one for `patience` seconds."""
-        world = self.look()
-        least, since = len(missing(world)) + 1, time.monotonic()
-        while (left := len(missing(world))) > alarmed and time.monotonic() - since < patience:
-            if left < least:
-                least, since = left, time.monotonic()
-            time.sleep(1)
+    def settle(self, patience: float, rule: Rule | None, alarmed: int = 0) -> World:
+        """The world once nothing is wrong with it, or nothing has got better for `patience` seconds.
+
+        Rows of frames and of alerts come at a pace of their own: what is missing now may be under way.
+        """
+        least, since = -1, time.monotonic()
+        while True:
             world = self.look()
-        return world
+            world.alarmed = alarmed
+            wrong = sum(len(finding.keys) for finding in judge(world, rule))
+            if not wrong or time.monotonic() - since > patience:
+                return world
+            if least < 0 or wrong < least:
+                least, since = wrong, time.monotonic()
+            time.sleep(1)
 
     def close(self) -> None:
         for reader in self._readers.values():

@@ -106,9 +106,9 @@ def conclude(line: Line, report: Report) -> None:
     """Drain the line, ask the oracle, and note in `report` what it says."""
     line.drain()
     told = alarmed(line.log_since(line.score, 0)) if line.whole else 0
-    world = line.evidence.settle(PATIENCE_SECONDS, told)
-    world.alarmed = told
-    report.findings = judge(world, RULE if line.whole else None)
+    rule = RULE if line.whole else None
+    world = line.evidence.settle(PATIENCE_SECONDS, rule, told)
+    report.findings = judge(world, rule)
     report.counted = {
         "captured": len(world.captured),
         "acknowledged": len(world.acknowledged),
