@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from console.mutes import MuteFollower
 from console.notify.courier import Courier
+from console.notify.metrics import OutboxMetrics
 from console.notify.modbus import ModbusPort
 from console.notify.outbox import Outbox
 from console.notify.readers import AlertReader, DefectReader
@@ -19,6 +20,7 @@ from console.notify.reject import RejectLine
 from console.notify.settings import NotifySettings
 from sightline import logs
 from sightline.errors import SettingsError
+from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,10 @@ def main() -> None:
     kafka = KafkaSettings.load().for_role("operator")
     mutes = MuteFollower(kafka)
     notifier = wire(NotifySettings.load(), kafka, mutes)
+    registry = new_registry("notify")
+    OutboxMetrics(registry, notifier.outbox.states)
     mutes.start()
-    asyncio.run(carry(notifier, stop))
+    with MetricsServer("notify", registry):
+        asyncio.run(carry(notifier, stop))
     mutes.stop()
     log.info("stopped")

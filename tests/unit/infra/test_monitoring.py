@@ -102,7 +102,9 @@ def test_each_rule_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -
 def test_the_processes_of_the_compose_file_are_all_scraped_at_their_ports() -> None:
     (job,) = yaml.safe_load((INFRA / "prometheus" / "compose.yml").read_text())["scrape_configs"]
     targets = {one["labels"]["process"]: one["targets"] for one in job["static_configs"]}
-    assert targets == {name: [f"{name}:{PORTS[name]}"] for name in ("producers", "score", "incidents", "history")}
+    services = {name: "console" if name == "api" else name for name in PORTS}
+    assert targets == {process: [f"{service}:{PORTS[process]}"] for process, service in services.items()}
+    assert set(services.values()) <= set(yaml.safe_load((INFRA.parent / "docker-compose.yml").read_text())["services"])
 
 
 def test_panels_of_a_dashboard_have_ids_of_their_own_and_do_not_overlap() -> None:
