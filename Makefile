@@ -38,8 +38,8 @@ endif
 arguments = $(foreach word,$(WORDS),'$(word)') $(ARGS)
 
 run_demo = $(BIN)/sightline demo $(arguments)
-# two at a time, a file with all its tests to one: each has its own broker and its own Spark
-run_test = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(arguments)
+# three at a time, since half of it is waiting; a file with all its tests to one: each has its own broker and Spark
+run_test = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 $(arguments)
 run_bench = $(BIN)/sightline demo --minutes 3 $(arguments) && \
     $(BIN)/python -m json.tool "$${SIGHTLINE_RUN:-run}/demo.json"
 

@@ -233,7 +233,7 @@ def _records(kafka: KafkaSettings, topic: str) -> Iterator[Message]:
     consumer = Consumer(_keys(kafka), logger=log)
     try:
         for partition in _partitions(kafka, consumer, topic):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_SECONDS)
+            low, high = _bounds(consumer, TopicPartition(topic, partition))
             if low < high:
                 consumer.assign([TopicPartition(topic, partition, low)])
                 yield from _until(consumer, kafka, topic, high)

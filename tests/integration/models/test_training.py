@@ -94,6 +94,8 @@ def test_the_champion_can_be_fetched_and_judges_frames(
     assert scores[0] < scorer.card.threshold <= scores[1]
 
 
+# MLflow's own, when its module for serving is imported
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
 def test_mlflow_s_own_serving_gives_the_answer_of_the_scorer(
     detector: RegisteredDetector,
     settings: RegistrySettings,

@@ -112,6 +112,8 @@ def test_a_wrong_password_is_tried_again_later_and_not_shown(mailbox: Mailbox, s
     assert mailbox.mails == []
 
 
+# aiosmtplib leaves its socket to the garbage collector where a certificate is refused
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_server_that_is_not_trusted_gets_no_password(mailbox: Mailbox, server: int, secret_file) -> None:
     wary = MailSink(settings(port=server, username="sightline", password_file=secret_file("long enough")))
     with pytest.raises(DeliveryError):
