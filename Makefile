@@ -1,6 +1,7 @@
 # make demo                    watch a simulated line, from camera to alert (Ctrl-C stops it)
 # make demo -- --minutes 2     the words after -- go to `sightline demo`; `make demo -- --help` lists them
 # make test                    all tests (make test -- -k broker: words for pytest)
+# make long                    tests that take a minute or more each
 # make e2e                     the product as a user runs it, for some ten minutes
 # make hostile                 10,000 hostile frames through the scoring worker, each with the fate that it must have
 # make chaos                   breaks a running line in every way that is known, and counts what became of every frame
@@ -38,8 +39,8 @@ endif
 arguments = $(foreach word,$(WORDS),'$(word)') $(ARGS)
 
 run_demo = $(BIN)/sightline demo $(arguments)
-# three at a time, since half of it is waiting; a file with all its tests to one: each has its own broker and Spark
-run_test = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 $(arguments)
+# two at a time, a file with all its tests to one: each has its own broker and its own Spark
+run_test = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(arguments)
 run_bench = $(BIN)/sightline demo --minutes 3 $(arguments) && \
     $(BIN)/python -m json.tool "$${SIGHTLINE_RUN:-run}/demo.json"
 
@@ -98,13 +99,16 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench e2e hostile chaos fuzz-api pages secure audit check lock clean
+.PHONY: help demo test bench long e2e hostile chaos fuzz-api pages secure audit check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
 
 demo test bench: setup
 	@$(run_$@)
+
+long: setup
+	@$(BIN)/python -m pytest -m long
 
 e2e: setup
 	@$(BIN)/python -m pytest tests/e2e

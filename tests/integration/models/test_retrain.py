@@ -41,6 +41,10 @@ def part(seed: int, *, scratched: bool = False) -> bytes:
     return bytes(cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8))[1])
 
 
+# two trainings and a Spark session
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
     """A registry with a champion of `disc`."""

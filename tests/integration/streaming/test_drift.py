@@ -84,6 +84,7 @@ def test_what_drifted_is_named_and_computing_again_changes_nothing(spark: SparkS
     assert len(first) == len(found.rows)
 
 
+@pytest.mark.long
 def test_a_reference_can_be_a_time_and_windows_can_begin_later(spark: SparkSession, tables: TableSettings) -> None:
     monday = Period(MONDAY, MONDAY + timedelta(days=1))
     found = run(spark, tables, SETTINGS, monday, since=MONDAY + timedelta(days=2, hours=1))
