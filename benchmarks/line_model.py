@@ -34,10 +34,10 @@ class Costs:
     """An inspection in the incident process."""
     camera_ms: float = 2.5
     """A frame in the process that sends it; on its own machine in a plant."""
-    batch_ms: float = 110.0
-    """Wall time of a micro-batch beside judging: planning, start of tasks, fetch, write, offsets."""
+    batch_ms: float = 70.0
+    """Wall time of a micro-batch beside judging: planning, start of tasks, fetch, write; fitted."""
     batch_work_ms: float = 60.0
-    """Processor time of a micro-batch beside its frames."""
+    """Processor time of a micro-batch beside its frames; fitted."""
     frame_kb: float = 205.0
     verdict_kb: float = 8.0
 
@@ -83,17 +83,16 @@ def simulate(costs: Costs, machines: Machines, rate: float, seconds: float = 240
 
 
 def slowdown(costs: Costs, machines: Machines, rate: float) -> float:
-    """By how much everything takes longer because the cores are shared, 1 for cores to spare.
+    """By how much everything takes longer because the cores are shared: 1 where nothing else runs on them.
 
-    Work beside judging comes at the rate of frames and of batches; what it leaves of the cores serves the slots.
+    Work beside judging comes at the rate of frames and of batches, and takes its share from whatever runs. A batch of n
+    frames lasts `batch_ms` and what its frames take, which gives the batches a second.
     """
     cameras = 0.0 if machines.cameras_apart else costs.camera_ms
     beside = rate * (costs.query_ms + costs.broker_ms + costs.fold_ms + cameras) / 1000
-    batches = min(rate, 1000 / costs.batch_ms / 2)
-    beside += batches * costs.batch_work_ms / 1000
-    left = max(0.05, machines.cores - beside)
-    busy = min(machines.slots, rate * costs.judge_ms / 1000)
-    return max(1.0, busy / left)
+    idle = max(0.1, 1 - rate * costs.judge_ms / 1000 / machines.slots)
+    beside += min(rate, idle * 1000 / costs.batch_ms) * costs.batch_work_ms / 1000
+    return 1 / max(0.05, 1 - beside / machines.cores)
 
 
 def saturation(costs: Costs, machines: Machines) -> float:
