@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from console.api.guard import GuardedRoute, needs
 from console.api.problems import Problem
@@ -27,6 +28,17 @@ router = APIRouter(prefix="/v1/charts", tags=["charts"], route_class=GuardedRout
 
 Rate = Annotated[float, Query(gt=0, le=1e6, allow_inf_nan=False)]
 Hour = Annotated[int, Query(ge=0, le=24)]
+
+
+def baseline_of(
+    baseline_since: Time | None = None, baseline_until: Time | None = None
+) -> tuple[datetime | None, datetime | None]:
+    """The period that limits are taken from."""
+    require_order(baseline_since, baseline_until, "baseline_until")
+    return baseline_since, baseline_until
+
+
+Baseline = Annotated[tuple[datetime | None, datetime | None], Depends(baseline_of)]
 
 
 @router.get("/defect-rate")
@@ -50,18 +62,15 @@ def defect_types(here: Here, chosen: Place) -> Pareto:
 def fractions(
     here: Here,
     chosen: Place,
+    baseline: Baseline,
     detector_version: Name | None = None,
-    baseline_since: Time | None = None,
-    baseline_until: Time | None = None,
     rules: RuleSet = RuleSet.WESTERN_ELECTRIC,
     widened: bool = True,
     seconds: Seconds | None = None,
 ) -> Fractions:
     """A p chart of the share of defects; `widened` makes it Laney's p′ chart, for defects that come in bursts."""
-    require_order(baseline_since, baseline_until, "baseline_until")
     chosen = replace(chosen, detector_version=detector_version)
     with here.histories.borrow("inspections") as history:
-        baseline = (baseline_since, baseline_until)
         return control.fractions(history, chosen, baseline, rules=rules, widened=widened, seconds=seconds)
 
 
@@ -70,18 +79,15 @@ def fractions(
 def subgroups(
     here: Here,
     chosen: Place,
+    baseline: Baseline,
     detector_version: Name | None = None,
-    baseline_since: Time | None = None,
-    baseline_until: Time | None = None,
     rules: RuleSet = RuleSet.WESTERN_ELECTRIC,
     size: Annotated[int, Query(ge=2, le=100)] = 25,
     seconds: Seconds | None = None,
 ) -> Subgroups:
     """X̄ and S charts of one camera's scores, frames with a defect left out."""
-    require_order(baseline_since, baseline_until, "baseline_until")
     chosen = replace(chosen, detector_version=detector_version)
     with here.histories.borrow("inspections") as history:
-        baseline = (baseline_since, baseline_until)
         return control.subgroups(history, chosen, baseline, rules=rules, size=size, seconds=seconds)
 
 
