@@ -35,6 +35,15 @@ class Rates:
     false_alarm: float = 0.005
     review: float = 0.025
 
+    @classmethod
+    def usual(cls, frames: int) -> Rates:
+        """The rates above, or 1 and 3 in `frames` + 1 where that is more: from 199 frames on nothing changes.
+
+        The next of n + 1 exchangeable scores is the highest with probability 1 / (n + 1).
+        """
+        plain = cls()
+        return cls(false_alarm=max(plain.false_alarm, 1 / (frames + 1)), review=max(plain.review, 3 / (frames + 1)))
+
     def __post_init__(self) -> None:
         if not 1e-6 <= self.false_alarm <= self.review <= 0.5:
             raise DetectorError(
@@ -81,14 +90,18 @@ def held_out_scores(
     return scores, folds
 
 
-def calibrate(scores: NDArray[np.float64], folds: int, rates: Rates) -> Calibration:
-    """Thresholds for held-out scores of good frames; raises DetectorError for too few of them or no spread."""
+def calibrate(scores: NDArray[np.float64], folds: int, rates: Rates | None = None) -> Calibration:
+    """Thresholds for held-out scores of good frames, at `rates` or the usual ones for so many.
+
+    Raises DetectorError for too few scores or no spread.
+    """
     if len(scores) < MIN_SCORES or not np.isfinite(scores).all():
         raise DetectorError(f"{len(scores)} scores of good frames, expected at least {MIN_SCORES}, all finite")
     if np.ptp(scores) < 1e-9 * max(1.0, float(np.abs(scores).max())):
         raise DetectorError(
             f"all {len(scores)} good frames have the score {scores[0]:.4g}: they are copies of one picture; add others"
         )
+    rates = rates or Rates.usual(len(scores))
     draws = np.random.default_rng(_SEED).integers(0, len(scores), (_RESAMPLES, len(scores)))
     location, scale = _gumbel(scores[draws])
     return Calibration(

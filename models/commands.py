@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from models.classifier import commands as classifier
 from models.judging import commands as judging
 from models.progress_bars import bars
 from models.registry_commands import in_one_line
+
+if TYPE_CHECKING:
+    from models.calibrate import Rates
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(classifier.app)
@@ -87,11 +90,18 @@ def train(
     ] = None,
     mixed_sizes: Annotated[bool, typer.Option(help="Take pictures of several sizes.")] = False,
     false_alarm_rate: Annotated[
-        float, typer.Option(help="Share of good frames that may be called defect; sets the threshold.")
-    ] = 0.005,
+        float | None,
+        typer.Option(
+            help="Share of good frames that may be called defect; sets the threshold. Without it 0.005, or 1 in n + 1 "
+            "where n good frames cannot tell so rare an event."
+        ),
+    ] = None,
     review_rate: Annotated[
-        float, typer.Option(help="Share of good frames that may be put up for review or called defect.")
-    ] = 0.025,
+        float | None,
+        typer.Option(
+            help="Share of good frames that may be put up for review or called defect. Without it 0.025, or 3 in n + 1."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to train with.")] = 2,
     promote: Annotated[
         bool,
@@ -120,7 +130,6 @@ def train(
         # threads that spin while they wait take the cores from whatever else runs here, each other included; read once,
         # when torch is imported
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from models.calibrate import Rates
         from models.fitting import DEFAULT_METHOD, Recipe
         from models.methods import choose
         from models.preparation import Variation
@@ -142,7 +151,7 @@ def train(
             alignment=align.value,
             variation=None if variants is Variants.AUTO else Variation(variants.value),
             view=view_of(region, mask),
-            rates=Rates(false_alarm=false_alarm_rate, review=review_rate),
+            rates=_rates(false_alarm_rate, review_rate),
         )
         trained = run(
             data,
@@ -165,12 +174,27 @@ def train(
     typer.echo(
         f"{card.name} version {version} is the {'champion' if promote else 'challenger'}: {card.method}, "
         f"threshold {card.threshold:.3f}, review from {card.review_threshold:.3f}, "
-        f"calibrated on {card.calibration['held_out_frames']} good frames"
+        f"calibrated on {card.calibration['held_out_frames']} good frames for "
+        f"{float(card.calibration['false_alarm_rate']):.1%} false alarms"
     )
     if "synthetic_auroc" in card.metrics:
         typer.echo(f"synthetic defects on frames that it had not seen: AUROC {card.metrics['synthetic_auroc']:.3f}")
     if "image_auroc" in card.metrics:
         typer.echo("on the labelled test pictures: " + in_one_line(card.metrics))
+
+
+def _rates(false_alarm: float | None, review: float | None) -> Rates | None:
+    """What was asked for; of one alone the other follows, and of neither the number of frames decides."""
+    from models.calibrate import Rates
+
+    given = [rate for rate in (false_alarm, review) if rate is not None]
+    if not given:
+        return None
+    usual = Rates()
+    return Rates(
+        false_alarm=min(usual.false_alarm, *given) if false_alarm is None else false_alarm,
+        review=max(usual.review, *given) if review is None else review,
+    )
 
 
 @app.command()

@@ -39,6 +39,9 @@ PICTURES = 600
 MOST_SPOILT = 12
 """Synthetic defects of one frame, at most, for a method that learns from them."""
 
+_OUTLINES = 48
+"""Good frames whose outlines tell whether to align."""
+
 _BATCH = 16
 
 Aligning = Literal["auto", "on", "off"]
@@ -50,6 +53,7 @@ class Recipe:
 
     `alignment` and `variation` are found by trials on the good frames unless they are given. `view` is the region and
     mask under which the camera's frames are judged; a mask lies where the frame lies, so nothing is aligned with one.
+    `rates` are the usual ones for the number of frames unless they are given.
     """
 
     method: str = DEFAULT_METHOD
@@ -60,7 +64,7 @@ class Recipe:
     variation: Variation | None = None
     view: View | None = None
     precision: Literal["fp32", "int8"] = "fp32"
-    rates: Rates = field(default_factory=Rates)
+    rates: Rates | None = None
 
     @classmethod
     def from_card(cls, card: DetectorCard) -> Recipe:
@@ -68,7 +72,7 @@ class Recipe:
 
         Raises DetectorError naming what the card does not say.
         """
-        said, usual = card.parameters, Rates()
+        said = card.parameters
         try:
             return cls(
                 method=card.method,
@@ -78,16 +82,22 @@ class Recipe:
                 alignment="on" if card.alignment else "off",
                 variation=Variation(str(said["variation"])),
                 precision="int8" if is_int8(card) else "fp32",
-                # a threshold that was chosen by F1 or cost states no such rates
-                rates=Rates(
-                    false_alarm=float(card.calibration.get("false_alarm_rate", usual.false_alarm)),
-                    review=float(card.calibration.get("review_rate", usual.review)),
-                ),
+                rates=_rates(card),
             )
         except KeyError as error:
             raise DetectorError(
                 f"the card of {card.name} does not say {error} of how it learnt; train it again by `sightline train`"
             ) from None
+
+
+def _rates(card: DetectorCard) -> Rates | None:
+    """The rates that were asked for; None for the usual ones, and where a threshold was chosen by F1 or cost."""
+    said = [card.calibration.get(name) for name in ("false_alarm_rate", "review_rate", "held_out_frames")]
+    if any(number is None for number in said):
+        return None
+    false_alarm, review, frames = (float(number) for number in said if number is not None)
+    rates = Rates(false_alarm=false_alarm, review=review)
+    return None if rates == Rates.usual(int(frames)) else rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,7 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
     """Learn from the good pictures at `frames` and calibrate on those that each fold has not seen."""
     method = choose(recipe.method)
     _check_mask(recipe, method)
-    options = with_options(method, recipe.options)
+    asked = with_options(method, recipe.options)
     settings = recipe.features or method.features
     smoothing = method.smoothing if recipe.smoothing is None else recipe.smoothing
     features = Features(settings).eval()
@@ -131,14 +141,17 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
             seed=settings.seed,
             progress=progress,
         )
+        options = method.tune(material, asked) if method.tune else asked
         calibration, metrics = _calibrate(features, material, method, options, smoothing, recipe, progress)
         detector = Detector(features, method.fit(material.of(slice(None)), options), smoothing).eval()
-    parameters = settings.on_card() | dict(options)
+    # what was found is told beside what was asked, so that another training in this manner finds its own
+    found = {f"found_{name}": value for name, value in options.items() if value != asked[name]}
+    parameters = settings.on_card() | dict(asked) | found
     parameters |= {"channels": features.dimensions, "smoothing": smoothing, "synthetic": defects, WHOLE: method.whole}
     parameters |= {"aligned": preparation.alignment is not None, "variation": str(preparation.variation)}
     parameters |= {"variants": preparation.copies}
     parameters |= on_card(recipe.view) | ({"precision": INT8} if ranges is not None else {})
-    parameters |= {f"trial_{trial.preparation.variation}": round(trial.auroc, 4) for trial in tried}
+    parameters |= {f"trial_{trial.preparation.variation}": round(trial.likelihood, 4) for trial in tried}
     return Fitted(recipe.method, detector, preparation, calibration, parameters, metrics, ranges)
 
 
@@ -146,8 +159,8 @@ def _preparation(
     method: Method, settings: FeatureSettings, frames: Sequence[Path], recipe: Recipe, progress: Progress
 ) -> tuple[Preparation, list[Trial]]:
     """Alignment by the outlines of good frames, variation by trials; and the trials, if any were needed."""
-    side, some = settings.side, spread(frames, trials.FRAMES)
-    aligning = _alignment(recipe, some, side)
+    side = settings.side
+    aligning = _alignment(recipe, spread(frames, _OUTLINES), side)
     copies = _spoilt(method, len(frames)) - 1 if method.defects else trials.copies_for(len(frames), PICTURES)
     variations = [Variation.NONE]
     if recipe.variation:
@@ -161,7 +174,7 @@ def _preparation(
         return Preparation(side, aligning, variation, copies, recipe.view), []
     plain = replace(settings, reduction="projection", neighbourhood=1)
     prepared = Preparation(side, aligning, view=recipe.view)
-    found = trials.run(compiled(Features(plain).eval()), some, prepared, counts, progress)
+    found = trials.run(compiled(Features(plain).eval()), frames, prepared, counts, progress)
     return found[0].preparation, found
 
 

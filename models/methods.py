@@ -13,11 +13,11 @@ from models.features import FeatureSettings
 from models.heads.discriminative import Discriminator
 from models.heads.neighbours import LocalOutlierFactor, MemoryBank, coreset
 from models.heads.one_class import Gaussian, IsolationForest, SupportVectors
-from models.heads.positional import PositionalGaussian
+from models.heads.positional import PositionalGaussian, likeliest_shrinkage
 from models.heads.reconstruction import Autoencoder
 from models.heads.scope import Local, Pooled, cells_of, pooled
 from models.heads.student import Student
-from models.learning import Learnt
+from models.learning import Learnt, Material
 from sightline.errors import DetectorError
 
 Options = Mapping[str, float]
@@ -34,9 +34,10 @@ _LOCAL = FeatureSettings(reduction="pca", neighbourhood=3)
 class Method:
     """One way to learn what good looks like.
 
-    `options` are its numbers with their defaults, `folds` how often it is fitted for the threshold, `smoothing` the
-    filter of its map in cells. `defects` says that it learns from synthetic ones, `pixels` that it looks at the picture
-    itself, `whole` that it judges the picture as one, without saying where.
+    `options` are its numbers with their defaults, and `tune` finds on good frames those that are left at 0. `folds` is
+    how often it is fitted for the threshold, `smoothing` the filter of its map in cells. `defects` says that it learns
+    from synthetic ones, `pixels` that it looks at the picture itself, `whole` that it judges the picture as one and
+    does not say where.
     """
 
     summary: str
@@ -46,6 +47,7 @@ class Method:
     options: Options = field(default_factory=dict)
     folds: int = 10
     smoothing: float = 0.7
+    tune: Callable[[Material, Options], Options] | None = None
     defects: bool = False
     pixels: bool = False
     whole: bool = False
@@ -113,6 +115,13 @@ def _filled(module: nn.Module, tensors: Tensors) -> nn.Module:
     return module
 
 
+def _shrink(material: Material, options: Options) -> Options:
+    """The shrinkage that good frames make likeliest, unless one is given."""
+    if options["shrinkage"]:
+        return options
+    return {**options, "shrinkage": likeliest_shrinkage(material.features, options["ridge"])}
+
+
 def _fit_autoencoder(vectors: Tensor, options: Options) -> Autoencoder:
     return Autoencoder.fit(vectors, code=int(options["code"]), steps=int(options["steps"]), seed=0)
 
@@ -159,8 +168,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "padim": Method(
             summary="one Gaussian at each position: for parts that always lie alike",
             features=FeatureSettings(),
-            options={"shrinkage": 0.2, "ridge": 0.01},
+            options={"shrinkage": 0.0, "ridge": 0.01},
             fit=lambda learnt, o: PositionalGaussian.fit(learnt.features, o["shrinkage"], o["ridge"]),
+            tune=_shrink,
             rebuild=lambda tensors, _: PositionalGaussian(**tensors),
         ),
         "patchcore": Method(

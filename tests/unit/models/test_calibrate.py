@@ -30,6 +30,14 @@ def test_a_rarer_false_alarm_asks_for_a_higher_threshold() -> None:
     assert strict.on_card()["false_alarm_rate"] == 0.001
 
 
+def test_few_frames_promise_no_rarer_false_alarm_than_they_can_tell() -> None:
+    scores = np.random.default_rng(3).gumbel(3.0, 0.4, 200)
+    few, many = calibrate(scores[:30], 10), calibrate(scores, 10)
+    assert few.rates == Rates(false_alarm=1 / 31, review=3 / 31)
+    assert many.rates == Rates(false_alarm=0.005, review=0.025)
+    assert few.threshold < calibrate(scores[:30], 10, many.rates).threshold
+
+
 def test_the_same_scores_give_the_same_threshold() -> None:
     scores = np.random.default_rng(2).gumbel(3.0, 0.4, 40)
     assert calibrate(scores, 10, Rates()) == calibrate(scores, 10, Rates())

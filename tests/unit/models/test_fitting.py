@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.calibrate import Rates
 from models.detector import Detector
 from models.features import FeatureSettings
 from models.fitting import Fitted, Recipe, fit
 from models.methods import METHODS
 from models.preparation import Preparation, Variation
+from models.runtime.card import DetectorCard
 from models.runtime.view import open_view
 from models.scoring import quiet
 from sightline.errors import DetectorError
@@ -107,3 +109,13 @@ def test_what_a_mask_hides_does_not_count_for_the_threshold(turning: list[Path],
     hidden = fitted(turning, Recipe(variation=Variation.NONE, view=view))
     assert hidden.calibration.highest < seen.calibration.highest
     assert len(str(hidden.parameters["mask_sha256"])) == 64
+
+
+def test_a_card_gives_back_the_rates_that_were_asked_for_and_no_others(moving: list[Path], card: DetectorCard) -> None:
+    asked = Rates(false_alarm=0.02, review=0.1)
+    for rates in (None, asked):
+        recipe = replace(Recipe(), variation=Variation.NONE, rates=rates)
+        found = fitted(moving, recipe)
+        said = replace(card, parameters=dict(found.parameters), calibration=found.calibration.on_card())
+        assert Recipe.from_card(said).rates == rates
+        assert found.calibration.rates == (rates or Rates(false_alarm=1 / 13, review=3 / 13))
