@@ -42,6 +42,10 @@ _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _PRODUCT = re.compile(r"[^\W_][\w.+-]{0,99}")
 
 
+class NoFormerChampionError(RegistryError):
+    """A product has had one champion only: there is none to go back to."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegisteredDetector:
     """One version in the registry; `digest` is what its bundle must hash to."""
@@ -233,12 +237,12 @@ def set_champion(product: str, version: str, settings: RegistrySettings) -> Regi
 
 
 def roll_back(product: str, settings: RegistrySettings) -> RegisteredDetector:
-    """Make the champion before this one champion again; raises RegistryError when there was none."""
+    """Make the champion before this one champion again; raises NoFormerChampionError when there was none."""
     name = settings.model_prefix + check_product(product)
     with connected(settings) as client:
         former = _former(client.get_registered_model(name))
         if not former:
-            raise RegistryError(
+            raise NoFormerChampionError(
                 f"{product} has had no other champion; choose a version with `sightline promote {product} VERSION`"
             )
         detector = _detector(client.get_model_version(name, former[-1]), settings)
@@ -259,7 +263,7 @@ def fetch(
     `folder` appears complete or not at all. Raises DetectorError when the files do not hash to the registered digest
     (they are removed), RegistryError when they cannot be had. `digest_of` is for bundles other than detectors'.
     """
-    if _holds(folder, detector, digest_of):
+    if holds(folder, detector, digest_of):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
@@ -280,7 +284,8 @@ def fetch(
     return folder
 
 
-def _holds(folder: Path, detector: RegisteredDetector, digest_of: Callable[[Path], str]) -> bool:
+def holds(folder: Path, detector: RegisteredDetector, digest_of: Callable[[Path], str] = bundle_digest) -> bool:
+    """Whether the bundle of `detector` lies at `folder`, whole and unchanged."""
     try:
         return digest_of(folder) == detector.digest
     except DetectorError:  # absent or incomplete: it will be fetched

@@ -1,4 +1,4 @@
-"""Requests that come together are scored together: one thread a detector, whatever waits is its next batch."""
+"""Requests that come together are scored together: whatever waits when a worker is free is its next batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.api.problems import Problem
-from models.runtime.scorer import MAX_BATCH, Scorer
+from models.runtime.scorer import Scorer
 from sightline.errors import DetectorError
 
 WAITING = 128
 """Pictures that may wait for one detector; the next one is told to come back."""
+
+MOST = 4
+"""Pictures in a batch: on a CPU more are no faster, and each size of batch takes memory of its own."""
 
 
 class Scored(NamedTuple):
@@ -38,17 +41,19 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Scores pictures of many callers with one scorer.
 
-    Nothing waits for a batch to fill: while one batch is computed, the next one gathers. A picture's result is that of
+    Nothing waits for a batch to fill: while some are computed, the next one gathers. A picture's result is that of
     scoring it alone, up to float rounding, and one that fails does not take its batch-mates along.
     """
 
-    def __init__(self, scorer: Scorer, name: str) -> None:
+    def __init__(self, scorer: Scorer, name: str, workers: int = 1) -> None:
+        """`workers` threads call `scorer`, which must allow that many callers at once."""
         self._scorer = scorer
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(WAITING)
         self._closed = False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"batcher-{name}", daemon=True)
-        self._thread.start()
+        self._workers = workers
+        for number in range(workers):
+            threading.Thread(target=self._run, name=f"batcher-{name}-{number}", daemon=True).start()
 
     def submit(self, image: NDArray[np.uint8]) -> Future[Scored]:
         """`image` uint8 [H, W, 3] RGB at the card's size; its result, or DetectorError, comes in the future.
@@ -69,7 +74,8 @@ class Batcher:
         """Take no more; what waits is still scored."""
         with self._lock:
             self._closed = True
-        self._queue.put(None)
+        for _ in range(self._workers):
+            self._queue.put(None)
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -80,7 +86,7 @@ class Batcher:
 
     def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         batch = [first]
-        while len(batch) < MAX_BATCH:
+        while len(batch) < MOST:
             try:
                 waiting = self._queue.get_nowait()
             except queue.Empty:

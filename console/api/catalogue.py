@@ -87,13 +87,13 @@ class Catalogue:
 
     def roll_back(self, product: str) -> RegisteredDetector:
         """The former champion again; raises Problem 404 for an unknown product, 409 when there was none before."""
+        from models.registry import NoFormerChampionError
+
         if not self.entries(product):
             raise not_found("detector of product", product, _LIST)
         try:
             return self._changed(self._registry.roll_back(product, self._settings))
-        except RegistryError as error:
-            if error.__cause__ is not None:
-                raise
+        except NoFormerChampionError as error:
             raise Problem(HTTPStatus.CONFLICT, "no-former-champion", str(error)) from error
 
     def loaded(self, product: str, version: str) -> LoadedDetector:
@@ -143,9 +143,12 @@ class Catalogue:
         from console.api.batching import Batcher
         from models.runtime.scorer import load_scorer
 
-        scorer = load_scorer(self._bundle(detector), threads=self._threads)
+        # a thread for each picture is as fast as several threads for one, and nobody waits for the other
+        scorer = load_scorer(self._bundle(detector), threads=self._threads, callers=self._threads)
         ref = DetectorRef(name=detector.name, version=detector.version, digest=detector.digest)
-        return LoadedDetector(scorer.card, ref, Batcher(scorer, f"{detector.product}-{detector.version}"))
+        return LoadedDetector(
+            scorer.card, ref, Batcher(scorer, f"{detector.product}-{detector.version}", self._threads)
+        )
 
     def _bundle(self, detector: RegisteredDetector) -> Path:
         return self._registry.fetch(detector, self._folder / detector.name / detector.version, self._settings)

@@ -1,22 +1,30 @@
-"""The registry's list out of its own database file, without MLflow's client, which takes 170 MB and seconds to import.
+"""The registry without MLflow's client in this process: that takes 170 MB and seconds to import.
 
-Only a file of the one schema that is known here is read so, and only read; everything else is the client's.
+The list comes out of the registry's own database file, of the one schema that is known here, and only read. What is
+rarer, the client does in a process of its own that ends with its answer. Where the list cannot be read so, the client
+is needed every few seconds, and lives here after all.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from models import registry
 from models.registry import DIGEST_TAG, PRODUCT_TAG, RegisteredDetector, RegistryEntry
 from sightline.errors import RegistryError
 from sightline.settings import RegistrySettings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SCHEMA = "dc11669786a5"
 """The revision of MLflow's tables that `listed` reads, that of MLflow 3.17."""
@@ -30,7 +38,7 @@ WHERE workspace = 'default' AND current_stage <> 'Deleted_Internal' ORDER BY nam
 
 
 class RegistryReader:
-    """`models.registry`, whose list is read directly where that can be."""
+    """`models.registry`, whose list is read directly where that can be, and whose client runs beside this process."""
 
     def entries(self, settings: RegistrySettings) -> list[RegistryEntry]:
         """As `models.registry.entries`."""
@@ -39,15 +47,23 @@ class RegistryReader:
 
     def set_champion(self, product: str, version: str, settings: RegistrySettings) -> RegisteredDetector:
         """As `models.registry.set_champion`."""
-        return registry.set_champion(product, version, settings)
+        return _beside(registry.set_champion, product, version, settings)
 
     def roll_back(self, product: str, settings: RegistrySettings) -> RegisteredDetector:
         """As `models.registry.roll_back`."""
-        return registry.roll_back(product, settings)
+        return _beside(registry.roll_back, product, settings)
 
     def fetch(self, detector: RegisteredDetector, folder: Path, settings: RegistrySettings) -> Path:
         """As `models.registry.fetch`."""
-        return registry.fetch(detector, folder, settings)
+        return folder if registry.holds(folder, detector) else _beside(registry.fetch, detector, folder, settings)
+
+
+def _beside(do: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What `do` returns or raises, in a process of its own; in this one where MLflow is here already."""
+    if "mlflow" in sys.modules:
+        return do(*arguments, **options)
+    with ProcessPoolExecutor(1, get_context("spawn")) as one:
+        return one.submit(do, *arguments, **options).result()
 
 
 def listed(settings: RegistrySettings) -> list[RegistryEntry] | None:

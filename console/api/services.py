@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from console.api.actions import Actions, ActionSink, KafkaActions
@@ -44,7 +45,10 @@ class SetupToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The parts of one API process; `setup` is None once there is a user."""
+    """The parts of one API process; `setup` is None once there is a user.
+
+    `decoding` bounds the pictures that are decoded at once: more than there are cores only take them from scoring.
+    """
 
     settings: ApiSettings
     users: Users
@@ -62,6 +66,7 @@ class Services:
     records: RunRecords
     retrainings: Retrainings
     exports: Exports
+    decoding: CapacityLimiter
     sign_on: SignOn | None
     setup: SetupToken | None
 
@@ -113,6 +118,7 @@ def wire(
         records=RunRecords(registry, records),
         retrainings=Retrainings(settings.folder, audit, retrain),
         exports=Exports(histories),
+        decoding=CapacityLimiter(settings.threads),
         sign_on=SignOn(oidc, store.secret("oidc")) if oidc.issuer else None,
         setup=None if users.list() else SetupToken(),
     )

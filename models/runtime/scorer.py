@@ -99,13 +99,17 @@ class BundleScorer:
             )
 
 
-def load_scorer(folder: Path, backend: Backend = "openvino", threads: int = 1, precision: Precision = "fp32") -> Scorer:
+def load_scorer(
+    folder: Path, backend: Backend = "openvino", threads: int = 1, precision: Precision = "fp32", *, callers: int = 1
+) -> Scorer:
     """A scorer for the bundle in `folder`, proved by one blank image.
 
-    `threads` is what one call may use on a CPU: 1 where several processes share the cores. `torch` is the slow
-    reference. `tensorrt` builds an engine the first time, which takes minutes, and must be loaded in the process that
-    scores. Raises DetectorError when a file is missing, card and graph disagree, or the self-check fails, and
-    PrerequisiteError when this machine lacks what `backend` or `precision` needs: another one is never taken instead.
+    `threads` is what it may use on a CPU: 1 where several processes share the cores. Where several threads of Python
+    are to score at once, `callers` says how many, and each call has its part of `threads`; only `openvino` allows it.
+    `torch` is the slow reference. `tensorrt` builds an engine the first time, which takes minutes, and must be loaded
+    in the process that scores. Raises DetectorError when a file is missing, card and graph disagree, or the self-check
+    fails, and PrerequisiteError when this machine lacks what `backend` or `precision` needs: another one is never taken
+    instead.
     """
     if backend not in PRECISIONS:
         raise DetectorError(f"backend is {backend!r}, expected one of {', '.join(PRECISIONS)}")
@@ -126,19 +130,23 @@ def load_scorer(folder: Path, backend: Backend = "openvino", threads: int = 1, p
         check_graph_file(folder / GRAPH_FILE)
     if threads < 1:
         raise DetectorError(f"threads is {threads}, expected 1 or more")
-    scorer = BundleScorer(card, _open(folder, card, backend, threads, precision))
+    if callers != 1 and backend != "openvino":
+        raise DetectorError(f"backend {backend} scores for one caller at a time, not {callers}")
+    scorer = BundleScorer(card, _open(folder, card, backend, threads, precision, callers))
     scorer.score(np.zeros((1, card.input_height, card.input_width, 3), np.uint8))
     return scorer
 
 
-def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int, precision: Precision) -> Run:
+def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int, precision: Precision, callers: int) -> Run:
     """Import the chosen runtime, and only that one."""
     match backend:
         case "openvino":
             from models.runtime import openvino_graph
 
             reduced = precision == "bf16"
-            return openvino_graph.open_graph(folder / GRAPH_FILE, detector_contract(card), threads, bf16=reduced)
+            return openvino_graph.open_graph(
+                folder / GRAPH_FILE, detector_contract(card), threads, bf16=reduced, callers=callers
+            )
         case "onnxruntime":
             from models.runtime import onnxruntime_graph
 

@@ -6,8 +6,8 @@ import asyncio
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
-from starlette.concurrency import run_in_threadpool
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
 
 from console.api.batching import Scored
 from console.api.catalogue import CHAMPION, LoadedDetector
@@ -15,7 +15,7 @@ from console.api.guard import GuardedRoute, needs
 from console.api.problems import Problem
 from console.api.roles import Role
 from console.api.routes.detectors import Product, Version
-from console.api.services import Here
+from console.api.services import Here, Services
 from console.api.shapes import Judgement
 from models.runtime.decode import DecodedFrame, decode
 from models.runtime.interpret import heat_map, overlay_thumbnail, regions, verdict
@@ -30,6 +30,7 @@ _THUMBNAIL_WIDTH = 192
 
 @router.post(
     "/inspect",
+    response_model=Judgement,
     max_body_size=MAX_MESSAGE_BYTES,
     openapi_extra={
         "requestBody": {
@@ -44,7 +45,7 @@ async def inspect(
     here: Here,
     product: Annotated[Product, Query()],
     version: Annotated[Version | Literal["champion"], Query()] = CHAMPION,
-) -> Judgement:
+) -> Response:
     """Judge one JPEG as the stream would, whole frame and without a camera's mask; nothing is stored.
 
     Requests that come together are scored in one batch.
@@ -63,11 +64,20 @@ async def inspect(
             "too-large",
             f"the picture has {len(jpeg)} bytes, at most {here.settings.max_image_bytes} are taken; compress it more",
         )
-    detector = await run_in_threadpool(here.catalogue.loaded, product, version)
-    card = detector.card
-    decoded = await run_in_threadpool(decode, jpeg, card.input_height, card.input_width)
+    detector, decoded = await to_thread.run_sync(_decoded, here, product, version, jpeg, limiter=here.decoding)
     scored = await asyncio.wrap_future(detector.batcher.submit(decoded.image))
-    return await run_in_threadpool(_judgement, product, detector, decoded, scored)
+    return await to_thread.run_sync(_answer, product, detector, decoded, scored, limiter=here.decoding)
+
+
+def _decoded(here: Services, product: str, version: str, jpeg: bytes) -> tuple[LoadedDetector, DecodedFrame]:
+    detector = here.catalogue.loaded(product, version)
+    return detector, decode(jpeg, detector.card.input_height, detector.card.input_width)
+
+
+def _answer(product: str, detector: LoadedDetector, decoded: DecodedFrame, scored: Scored) -> Response:
+    """The judgement as JSON: FastAPI would check and write it once more, and while the next pictures wait."""
+    judgement = _judgement(product, detector, decoded, scored)
+    return Response(judgement.model_dump_json(), media_type="application/json")
 
 
 def _judgement(product: str, detector: LoadedDetector, decoded: DecodedFrame, scored: Scored) -> Judgement:

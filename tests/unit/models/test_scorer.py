@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,3 +151,13 @@ def test_without_pytorch_the_remedy_is_named(bundle: Path, monkeypatch: pytest.M
     monkeypatch.delattr("models.runtime.torch_graph", raising=False)
     with pytest.raises(PrerequisiteError, match=r"install `sightline\[train\]`"):
         load_scorer(bundle, "torch")
+
+
+def test_several_callers_at_once_get_what_each_gets_alone(bundle: Path, textures: Textures) -> None:
+    scorer, images = load_scorer(bundle, threads=2, callers=2), textures(12, 4)
+    expected = load_scorer(bundle).score(images).scores
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda image: scorer.score(image[None]).scores[0], images))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with pytest.raises(DetectorError, match="backend onnxruntime scores for one caller at a time, not 2"):
+        load_scorer(bundle, "onnxruntime", callers=2)

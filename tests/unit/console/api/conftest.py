@@ -23,7 +23,7 @@ from console.api.roles import Role
 from console.api.services import Services, wire
 from console.api.settings import ApiSettings, OidcSettings
 from models.doubles import write_brightness_bundle
-from models.registry import CHAMPION, RegisteredDetector, RegistryEntry
+from models.registry import CHAMPION, NoFormerChampionError, RegisteredDetector, RegistryEntry
 from models.run_files import RunFile
 from models.runtime.card import bundle_digest, load_card, save_card
 from sightline import samples
@@ -93,7 +93,7 @@ class Registry:
 
     def roll_back(self, product: str, settings: RegistrySettings) -> RegisteredDetector:
         if len(self.champions) < 2:
-            raise RegistryError(f"{product} has had no other champion")
+            raise NoFormerChampionError(f"{product} has had no other champion")
         self.champions.pop()
         return self._detector(self.champions[-1])
 
