@@ -5,6 +5,7 @@ import { may, request } from "./api.js";
 import { clock, h, number, say, severity, span, verdict } from "./dom.js";
 import { lay, paint } from "./heat.js";
 import { follow } from "./live.js";
+import { mute } from "./mutes.js";
 import { banner } from "./notice.js";
 
 const RETRY_MS = 3000;
@@ -231,6 +232,10 @@ const act = (kind) => () => {
   if (alert) answer(alert, kind, (action) => take([action]));
 };
 for (const button of at("answers").querySelectorAll("[data-kind]")) button.addEventListener("click", act(button.dataset.kind));
+
+at("hush").addEventListener("click", () => {
+  if (alert) mute(alert);
+});
 
 function step(by) {
   const next = frames[frames.indexOf(chosen) + by];

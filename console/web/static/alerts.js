@@ -4,6 +4,7 @@ import { answer, done, shortcuts } from "./answer.js";
 import { may, request } from "./api.js";
 import { clock, h, icon, say, severity, span } from "./dom.js";
 import { follow } from "./live.js";
+import { mute } from "./mutes.js";
 import { banner } from "./notice.js";
 import { sound } from "./sound.js";
 
@@ -46,7 +47,7 @@ class Row {
       this.picture,
       h("div", { class: "what" }, h("p", { class: "row" }, this.badge, this.open), this.age, this.facts, this.answered),
       may("operator")
-        ? h("div", { class: "row do" }, this.ack, button("confirm", "Defect…", "defect"), button("false-alarm", "False alarm", "ok"), button("comment", "Comment…", "comment"))
+        ? h("div", { class: "row do" }, this.ack, button("confirm", "Defect…", "defect"), button("false-alarm", "False alarm", "ok"), button("comment", "Comment…", "comment"), h("button", { type: "button", class: "quiet", onclick: () => mute(this.alert) }, icon("mute"), "Mute…"))
         : null,
     );
     this.element.row = this;

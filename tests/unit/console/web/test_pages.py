@@ -159,6 +159,27 @@ def test_every_action_by_keyboard(hall, visitor) -> None:
     expect(page.locator('[data-group="waiting"] li.alert')).to_have_count(1)
 
 
+@at_length
+def test_a_camera_is_muted_from_its_alert_and_everybody_sees_it_until_somebody_ends_it(hall, visitor) -> None:
+    found = hall.alert("cam-1")
+    anna = visitor(hall).log_in("anna", f"/alerts/{found.alert_id}")
+    ben = visitor(hall, width=768, height=1024).log_in("ben", "/alerts")
+    expect(ben.locator("#mutes")).to_be_hidden()
+    anna.get_by_role("button", name="Mute…").click()
+    anna.get_by_label("What").select_option(label="cam-1, everything")
+    anna.get_by_label(re.compile("^For")).select_option("15")
+    anna.get_by_label("Why, if you like").fill("lens is cleaned")
+    anna.get_by_role("dialog").get_by_role("button", name="Mute").dblclick()
+    expect(anna.locator("#mutes li")).to_have_count(1)
+    expect(ben.locator("#mutes li")).to_have_text(re.compile(r"cam-1 until .*, muted by anna · lens is cleaned"))
+    assert [(action.kind, action.mute.camera) for action in hall.line.taken] == [(ActionKind.MUTE, "cam-1")]
+    ben.get_by_role("button", name="End now").tap()
+    expect(ben.locator("#mutes")).to_be_hidden()
+    expect(anna.locator("#mutes")).to_be_hidden(timeout=10_000)
+    assert hall.line.taken[-1].kind is ActionKind.END_MUTE
+    assert hall.line.taken[-1].actor == "ben"
+
+
 def test_two_operators_see_what_the_other_did_and_a_double_touch_counts_once(hall, visitor) -> None:
     found = hall.alert("cam-1")
     anna = visitor(hall).log_in("anna", "/alerts")
