@@ -13,7 +13,7 @@ from console.api.guard import GuardedRoute, needs
 from console.api.histories import literal, records
 from console.api.roles import Role
 from console.api.routes.alerts import alert as known_alert
-from console.api.routes.history import Id
+from console.api.routes.asked import Id
 from console.api.services import Here
 from console.api.shapes import Shape
 from console.web.live import floor_feed

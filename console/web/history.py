@@ -15,7 +15,8 @@ from console.api.paging import Found
 from console.api.paging import page as rows_of
 from console.api.problems import not_found
 from console.api.roles import Role
-from console.api.routes.history import INSPECTIONS, Id, Time
+from console.api.routes.asked import Id, Time
+from console.api.routes.history import INSPECTIONS
 from console.api.services import Here, Services
 from console.engineering.parts import part
 from console.engineering.selection import Selection, require_known

@@ -21,7 +21,7 @@ from console.api.histories import records
 from console.api.paging import Listing, page
 from console.api.problems import Problem, not_found
 from console.api.roles import Role
-from console.api.routes.history import Cursor, Id, Limit, Name, Time
+from console.api.routes.asked import Cursor, Id, Limit, Name, Time
 from console.api.services import Here, Services, Who
 from console.api.shapes import Action, AlertDetail, AlertSummary, MuteInfo, Mutes, Page
 from console.api.store import now

@@ -1,17 +1,32 @@
-"""Parameters that several routes share: which frames a question is about."""
+"""Parameters that several routes share: what a value may be, and which frames a question is about."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Query
+from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
-from console.api.routes.history import Name, Score, Time
 from console.engineering.selection import Selection, require_order
+from sightline.codec import MAX_NAME
 from sightline.contracts import Verdict
 
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 60, 7 * 86400
 
+
+def _of_this_age(time: datetime) -> datetime:
+    if not 1970 <= time.year <= 9000:
+        raise ValueError("expected a year from 1970 to 9000")
+    return time
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Time = Annotated[AwareDatetime, AfterValidator(_of_this_age)]
+Score = Annotated[float, Query(allow_inf_nan=False)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Seconds = Annotated[int, Query(ge=SHORTEST_INTERVAL, le=LONGEST_INTERVAL)]
 
 

@@ -12,9 +12,8 @@ from fastapi import APIRouter, Depends, Query
 from console.api.guard import GuardedRoute, needs
 from console.api.problems import Problem
 from console.api.roles import Role
-from console.api.routes.asked import Place, Seconds
+from console.api.routes.asked import Name, Place, Score, Seconds, Time
 from console.api.routes.detectors import Product
-from console.api.routes.history import Name, Score, Time
 from console.api.services import Here
 from console.engineering import control, line_metrics, rates
 from console.engineering.champions import Comparison, compared

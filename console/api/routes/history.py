@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from fastapi import APIRouter, Response
 
 from console.api.guard import GuardedRoute, needs
 from console.api.histories import literal, newest, records
 from console.api.paging import Listing, page
 from console.api.problems import not_found
 from console.api.roles import Role
+from console.api.routes.asked import Cursor, Id, Limit, Name, Rows, Time
 from console.api.services import Here, Services
 from console.api.shapes import (
     Camera,
@@ -26,29 +26,12 @@ from console.api.shapes import (
     Tables,
 )
 from console.catalog import columns, describe
-from console.engineering.selection import Selection, require_order
-from sightline.codec import MAX_NAME
-from sightline.contracts import Verdict
 
 router = APIRouter(prefix="/v1", tags=["history"], route_class=GuardedRoute)
 
 _NARROW = "inspection_id, line, camera, sequence, captured_at, product, score, threshold, verdict, detector, label"
 _WIDE = f"{_NARROW}, width, height, regions, heat_map, quality, timings, thumbnail"
 INSPECTIONS = Listing("inspections", "inspections", _NARROW, "captured_at", "inspection_id")
-
-
-def _of_this_age(time: datetime) -> datetime:
-    if not 1970 <= time.year <= 9000:
-        raise ValueError("expected a year from 1970 to 9000")
-    return time
-
-
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
-Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Time = Annotated[AwareDatetime, AfterValidator(_of_this_age)]
-Score = Annotated[float, Query(allow_inf_nan=False)]
-Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 @router.get("/cameras")
@@ -67,16 +50,7 @@ def cameras(here: Here) -> Cameras:
 @needs(Role.VIEWER)
 def inspections(
     here: Here,
-    line: Name | None = None,
-    camera: Name | None = None,
-    product: Name | None = None,
-    verdict: Verdict | None = None,
-    defect_type: Name | None = None,
-    detector_version: Name | None = None,
-    since: Time | None = None,
-    until: Time | None = None,
-    score_min: Score | None = None,
-    score_max: Score | None = None,
+    chosen: Rows,
     limit: Limit = 50,
     cursor: Cursor | None = None,
 ) -> Page[InspectionSummary]:
@@ -84,21 +58,9 @@ def inspections(
 
     `defect_type` is the type with which operators confirmed a frame's incident, or the label that its source gave.
     """
-    require_order(since, until)
-    chosen = Selection(
-        line=line,
-        camera=camera,
-        product=product,
-        verdict=verdict and verdict.value,
-        defect_type=defect_type,
-        detector_version=detector_version,
-        score_min=score_min,
-        score_max=score_max,
-    )
     with here.histories.borrow("inspections") as history:
-        found = page(
-            history, INSPECTIONS, chosen.filters(history), since=since, until=until, cursor=cursor, limit=limit
-        )
+        filters, times = chosen.filters(history), {"since": chosen.since, "until": chosen.until}
+        found = page(history, INSPECTIONS, filters, **times, cursor=cursor, limit=limit)
     items = [InspectionSummary.model_validate(row | {"href": _href(row)}) for row in found.rows]
     return Page(items=items, next=found.next)
 

@@ -13,7 +13,7 @@ from console.api.guard import GuardedRoute, needs, remote
 from console.api.problems import Problem, not_found
 from console.api.roles import Role
 from console.api.routes.alerts import Key, Words, mute_info
-from console.api.routes.history import Id, Name, Time
+from console.api.routes.asked import Id, Name, Time
 from console.api.services import Here, Services, Who
 from console.api.shapes import MuteInfo, Mutes
 from console.api.store import now

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from console.api.guard import GuardedRoute, needs
 from console.api.roles import Role
-from console.api.routes.history import Id, Time
+from console.api.routes.asked import Id, Time
 from console.api.services import Here
 from console.engineering.parts import part
 from console.engineering.shapes import Part
