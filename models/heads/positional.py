@@ -55,7 +55,7 @@ class PositionalGaussian(nn.Module):  # type: ignore[misc]  # torch is not follo
         covariance = torch.empty(cells.shape[2], dimensions, dimensions)
         for part in torch.arange(cells.shape[2]).split(_AT_ONCE):
             covariance[part] = _covariance(cells[:, :, part], mean[part])
-        lower = _shrunk(covariance, covariance.mean(dim=0), shrinkage, ridge)
+        lower = torch.linalg.cholesky(_shrunk(covariance, covariance.mean(dim=0), shrinkage, ridge))
         # the transposed inverse of the Cholesky factor whitens row vectors
         unit = torch.eye(dimensions)
         whitening = torch.linalg.solve_triangular(lower, unit.expand_as(lower), upper=False).transpose(1, 2)
@@ -89,7 +89,10 @@ def _log_densities(learnt: Tensor, held_out: Tensor, ridge: float) -> Tensor:
     shared, centred = covariance.mean(dim=0), (held_out.permute(2, 0, 1) - mean).transpose(1, 2)
     found = []
     for shrinkage in SHRINKAGES:
-        lower = _shrunk(covariance.clone(), shared, shrinkage, ridge)
+        lower, failed = torch.linalg.cholesky_ex(_shrunk(covariance.clone(), shared, shrinkage, ridge))
+        if failed.any():  # too little of what is shared to make it invertible: more will
+            found.append(torch.tensor(-math.inf))
+            continue
         whitened = torch.linalg.solve_triangular(lower, centred, upper=False)
         log_root = lower.diagonal(dim1=1, dim2=2).log().mean()
         found.append(-0.5 * (whitened.square().mean() + math.log(2 * math.pi)) - log_root)
@@ -103,6 +106,5 @@ def _covariance(cells: Tensor, mean: Tensor) -> Tensor:
 
 
 def _shrunk(covariance: Tensor, shared: Tensor, shrinkage: float, ridge: float) -> Tensor:
-    """Cholesky factors [P, d, d] of `covariance`, which is overwritten, shrunk towards `shared` [d, d]."""
-    covariance.mul_(1 - shrinkage).add_(shrinkage * shared).add_(ridge * torch.eye(len(shared)))
-    return torch.linalg.cholesky(covariance)
+    """`covariance` [P, d, d], which is overwritten, shrunk towards `shared` [d, d]."""
+    return covariance.mul_(1 - shrinkage).add_(shrinkage * shared).add_(ridge * torch.eye(len(shared)))
