@@ -20,7 +20,7 @@ from sightline.errors import DetectorError
 WAITING = 128
 """Pictures that may wait for one detector; the next one is told to come back."""
 
-MOST = 4
+MOST = 2
 """Pictures in a batch: on a CPU more are no faster, and each size of batch takes memory of its own."""
 
 

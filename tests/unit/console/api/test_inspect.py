@@ -150,7 +150,8 @@ class Held:
         return Scores(np.zeros((len(images), 1, 1), np.float32), images[:, 0, 0, 0].astype(np.float32))
 
 
-def test_what_waits_is_one_batch_and_one_bad_picture_costs_its_mates_nothing() -> None:
+def test_what_waits_is_one_batch_and_one_bad_picture_costs_its_mates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MOST", 4)
     held = Held()
     batcher = Batcher(held, "test")
     pictures = [np.full((2, 2, 3), value, np.uint8) for value in (7, 8, 0, 9)]
