@@ -30,7 +30,9 @@ class CompiledBackbone(nn.Module):  # type: ignore[misc]  # torch is not followe
     With `ranges`, normalised pixels [M, 3, S, S] of good frames, it computes in integers.
     """
 
-    def __init__(self, backbone: nn.Module, side: int, levels: int, ranges: Tensor | None = None) -> None:
+    def __init__(
+        self, backbone: nn.Module, side: int, levels: int, ranges: Tensor | None = None, *, symmetric: bool = False
+    ) -> None:
         super().__init__()
         self._outputs = [f"level{number}" for number in range(levels)]
         with tempfile.TemporaryDirectory(prefix="sightline-backbone-") as folder, warnings.catch_warnings():
@@ -48,7 +50,8 @@ class CompiledBackbone(nn.Module):  # type: ignore[misc]  # torch is not followe
                 dynamo=False,
             )
             if ranges is not None:
-                integers.quantise(path, path, ({_INPUT: pixels[None].numpy()} for pixels in ranges))
+                feeds = ({_INPUT: pixels[None].numpy()} for pixels in ranges)
+                integers.quantise(path, path, feeds, symmetric=symmetric)
             core = ov.Core()
             settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
             self._request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
@@ -58,7 +61,7 @@ class CompiledBackbone(nn.Module):  # type: ignore[misc]  # torch is not followe
         return [torch.from_numpy(found[name]) for name in self._outputs]
 
 
-def compiled(features: Features, ranges: NDArray[np.uint8] | None = None) -> Features:
+def compiled(features: Features, ranges: NDArray[np.uint8] | None = None, *, symmetric: bool = False) -> Features:
     """`features` on a compiled backbone; its reduction stays that of `features`, also when one of them is fitted.
 
     With `ranges`, uint8 [M, S, S, 3] pictures of good frames, the backbone computes in integers.
@@ -67,5 +70,7 @@ def compiled(features: Features, ranges: NDArray[np.uint8] | None = None) -> Fea
     twin._modules = dict(features._modules)
     settings = features.settings
     pixels = None if ranges is None else apart(features.pixels(torch.from_numpy(ranges)), settings.tiles)
-    twin.backbone = CompiledBackbone(features.backbone, settings.input_size, len(features.widths), pixels)
+    twin.backbone = CompiledBackbone(
+        features.backbone, settings.input_size, len(features.widths), pixels, symmetric=symmetric
+    )
     return twin

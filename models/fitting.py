@@ -24,7 +24,7 @@ from models.methods import Method, choose, with_options
 from models.preparation import MOST_COPIES, OVERSIZE, Preparation, Variation
 from models.runtime import alignment
 from models.runtime.alignment import Alignment
-from models.runtime.card import INT8, DetectorCard, is_int8
+from models.runtime.card import INT8, SYMMETRIC, DetectorCard, is_int8
 from models.runtime.scorer import Scores
 from models.runtime.view import WHOLE, View, masked, on_card
 from models.scoring import Progress
@@ -53,7 +53,8 @@ class Recipe:
 
     `alignment` and `variation` are found by trials on the good frames unless they are given. `view` is the region and
     mask under which the camera's frames are judged; a mask lies where the frame lies, so nothing is aligned with one.
-    `rates` are the usual ones for the number of frames unless they are given.
+    `rates` are the usual ones for the number of frames unless they are given; `symmetric` is the form of integers that
+    TensorRT takes.
     """
 
     method: str = DEFAULT_METHOD
@@ -64,6 +65,7 @@ class Recipe:
     variation: Variation | None = None
     view: View | None = None
     precision: Literal["fp32", "int8"] = "fp32"
+    symmetric: bool = False
     rates: Rates | None = None
 
     @classmethod
@@ -82,6 +84,7 @@ class Recipe:
                 alignment="on" if card.alignment else "off",
                 variation=Variation(str(said["variation"])),
                 precision="int8" if is_int8(card) else "fp32",
+                symmetric=bool(said.get(SYMMETRIC, False)),
                 rates=_rates(card),
             )
         except KeyError as error:
@@ -130,7 +133,7 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
         ranges = None
         if recipe.precision == INT8:
             ranges = preparation.seen(preparation.load(spread(frames, integers.PICTURES)))
-        quick = compiled(features, ranges)
+        quick = compiled(features, ranges, symmetric=recipe.symmetric)
         quick.fit(_batches(preparation, frames))
         material = gather(
             quick,
@@ -150,7 +153,9 @@ def fit(frames: Sequence[Path], recipe: Recipe, progress: Progress) -> Fitted:
     parameters |= {"channels": features.dimensions, "smoothing": smoothing, "synthetic": defects, WHOLE: method.whole}
     parameters |= {"aligned": preparation.alignment is not None, "variation": str(preparation.variation)}
     parameters |= {"variants": preparation.copies}
-    parameters |= on_card(recipe.view) | ({"precision": INT8} if ranges is not None else {})
+    parameters |= on_card(recipe.view) | (
+        {"precision": INT8, SYMMETRIC: recipe.symmetric} if ranges is not None else {}
+    )
     parameters |= {f"trial_{trial.preparation.variation}": round(trial.likelihood, 4) for trial in tried}
     return Fitted(recipe.method, detector, preparation, calibration, parameters, metrics, ranges)
 

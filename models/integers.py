@@ -1,9 +1,12 @@
 """A graph whose convolutions compute in integers: post-training static quantisation with Q/DQ nodes.
 
-By `onnxruntime.quantization`: signed integers with zero points of 0, which is what TensorRT takes, weights with a scale
-for each output channel (Krishnamoorthi 2018, arXiv:1806.08342). Ranges are those of 99.9 % of the values on pictures:
-with the widest ones a score was half as far again from the float graph's. Weights have 7 bits: on CPUs without VNNI,
-sums of 8 bit products overflow the 16 bits that they are added up in, and runtimes would no longer agree.
+By `onnxruntime.quantization`: unsigned activations with a zero point, signed weights with a scale for each output
+channel (Krishnamoorthi 2018, arXiv:1806.08342). Ranges are those of 99.9 % of the values on pictures: scores were
+nearer to those of the float graph than with the widest ones. Weights have 7 bits: on CPUs without VNNI, sums of 8 bit
+products overflow the 16 bits that they are added up in, and runtimes would no longer agree.
+
+TensorRT takes the symmetric form alone: signed activations without a zero point, which have a bit less where nothing is
+negative, and weights as floats that pass Q and DQ.
 """
 
 from __future__ import annotations
@@ -32,10 +35,10 @@ Feed = Mapping[str, NDArray[Any]]
 """The inputs of a graph by name."""
 
 
-def quantise(source: Path, target: Path, feeds: Iterable[Feed], below: str = "/") -> None:
+def quantise(source: Path, target: Path, feeds: Iterable[Feed], below: str = "/", *, symmetric: bool = False) -> None:
     """Write the graph at `source` to `target` with the convolutions whose names start with `below` in integers.
 
-    Raises DetectorError where there are none.
+    `symmetric` is the form for TensorRT, which other runtimes take too. Raises DetectorError where there are none.
     """
     model = folded(onnx.load(source))
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv" and node.name.startswith(below)]
@@ -53,16 +56,15 @@ def quantise(source: Path, target: Path, feeds: Iterable[Feed], below: str = "/"
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
-            activation_type=QuantType.QInt8,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=convolutions,
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={
-                "ActivationSymmetric": True,
+                "ActivationSymmetric": symmetric,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
-                # weights stay floats in the file, between nodes that round them: TensorRT takes no others
-                "AddQDQPairToWeight": True,
+                "AddQDQPairToWeight": symmetric,
                 "CalibPercentile": _PERCENTILE,
                 # whatever the method: histograms grow by one picture after the other, not all in memory
                 "CalibStridedMinMax": 1,

@@ -65,6 +65,7 @@ def quantise(
     output: Path,
     settings: RegistrySettings,
     *,
+    symmetric: bool = False,
     view: View | None = None,
     max_loss: float = MAX_LOSS,
     threads: int = 2,
@@ -72,8 +73,9 @@ def quantise(
 ) -> Comparison:
     """Write the INT8 form of the detector in `bundle` to `output`; nothing is registered.
 
-    `data` is what it learnt from, under `view`. Raises DetectorError, with the numbers, when the quantised form is
-    worse than allowed, and for a detector or pictures that it cannot be made from.
+    `data` is what it learnt from, under `view`; `symmetric` is the form that TensorRT takes. Raises DetectorError, with
+    the numbers, when the quantised form is worse than allowed, and for a detector or pictures that it cannot be made
+    from.
     """
     card = load_card(bundle)
     if is_int8(card):
@@ -84,7 +86,7 @@ def quantise(
             f"the good pictures in {data} are not those that {card.name} learnt from: name that folder, or train on "
             "this one first"
         )
-    recipe = replace(Recipe.from_card(card), precision="int8", view=view)
+    recipe = replace(Recipe.from_card(card), precision="int8", symmetric=symmetric, view=view)
     made = train(
         data,
         card.product,

@@ -30,6 +30,9 @@ def quantise(
         typer.Argument(help="The pictures it learnt from; labelled ones, if any, to compare."),
     ],
     max_loss: Annotated[float, typer.Option(min=0, max=1, help="What an image AUROC may fall.")] = 0.005,
+    symmetric: Annotated[
+        bool, typer.Option(help="Integers as TensorRT takes them; other runtimes take them too, a little less exact.")
+    ] = False,
     region: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="The region it learnt under, if any.")] = None,
     mask: Annotated[Path | None, typer.Option(help="The mask it learnt under, if any.")] = None,
     output: Annotated[Path | None, typer.Option(help="Keep the bundle in this folder as well.")] = None,
@@ -64,7 +67,17 @@ def quantise(
         if not (folder.is_dir() or len(folder.parts) > 1):
             folder = registry.fetch(tracking.find(target, settings), Path(temporary) / "float", settings)
         made = Path(temporary) / "int8"
-        compared = run(folder, data, made, settings, view=view, max_loss=max_loss, threads=threads, progress=show)
+        compared = run(
+            folder,
+            data,
+            made,
+            settings,
+            symmetric=symmetric,
+            view=view,
+            max_loss=max_loss,
+            threads=threads,
+            progress=show,
+        )
         card = load_card(made)
         registered = registry.register_bundle(made, settings, alias=registry.CHALLENGER) if register else None
         if output:

@@ -85,7 +85,7 @@ def train(
         size = fitted.detector.features.settings.side
         export.write(fitted.detector, size, bundle)
         if fitted.ranges is not None:
-            _quantise(bundle, fitted.ranges)
+            _quantise(bundle, fitted.ranges, symmetric=recipe.symmetric)
         progress("exporting", 1, 1)
         prove_parity(bundle, fitted.preparation.load(spread(frames, _PARITY_FRAMES)))
         _evaluate(bundle, dataset, recipe.view, threads, progress)
@@ -147,10 +147,10 @@ def _prove_int8(bundle: Path, images: NDArray[np.uint8], threads: int) -> dict[B
     return {"onnxruntime": difference}
 
 
-def _quantise(bundle: Path, ranges: NDArray[np.uint8]) -> None:
+def _quantise(bundle: Path, ranges: NDArray[np.uint8], *, symmetric: bool) -> None:
     """Put integers in place of the backbone's floats; the float reference would be another detector's."""
     feeds = ({INPUT: image[None]} for image in ranges)
-    integers.quantise(bundle / GRAPH_FILE, bundle / GRAPH_FILE, feeds, BACKBONE)
+    integers.quantise(bundle / GRAPH_FILE, bundle / GRAPH_FILE, feeds, BACKBONE, symmetric=symmetric)
     (bundle / REFERENCE_FILE).unlink()
 
 

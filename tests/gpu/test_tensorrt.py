@@ -83,7 +83,7 @@ def test_an_engine_is_built_once_and_a_damaged_one_again(made: Path, images: NDA
 def test_a_quantised_detector_runs_as_its_graph_says(
     made: Path, parts: Path, images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    quantise(made, parts, tmp_path / "int8", RegistrySettings.load(), max_loss=1.0)
+    quantise(made, parts, tmp_path / "int8", RegistrySettings.load(), symmetric=True, max_loss=1.0)
     expected = load_scorer(tmp_path / "int8", "onnxruntime").score(images).scores
     found = load_scorer(tmp_path / "int8", "tensorrt").score(images).scores
     np.testing.assert_allclose(found, expected, rtol=0.05)

@@ -25,7 +25,9 @@ Textures = Callable[[int, int], NDArray[np.uint8]]
 @pytest.fixture(scope="module")
 def quantised(bundle: Path, textures: Textures, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("int8") / GRAPH_FILE
-    integers.quantise(bundle / GRAPH_FILE, target, ({INPUT: image[None]} for image in textures(8, 2)), BACKBONE)
+    integers.quantise(
+        bundle / GRAPH_FILE, target, ({INPUT: image[None]} for image in textures(8, 2)), BACKBONE, symmetric=True
+    )
     return target
 
 
