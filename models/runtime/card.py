@@ -26,9 +26,9 @@ GRAPH_FILE = "detector.onnx"
 CARD_FILE = "detector.json"
 REFERENCE_FILE = "reference.safetensors"
 INT8 = "int8"
+"""The parameter `precision` of a detector that was quantised after training; others have none."""
 SYMMETRIC = "symmetric_integers"
 """The parameter that tells which form of integers an INT8 detector has."""
-"""The parameter `precision` of a detector that was quantised after training; others have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
