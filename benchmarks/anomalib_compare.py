@@ -80,7 +80,9 @@ class Anomalib:
         self._process.wait()
 
 
-def compare(folder: Path, python: Path, threads: int, seconds: float, methods: Sequence[str]) -> list[Row]:
+def compare(
+    folder: Path, python: Path, threads: int, seconds: float, methods: Sequence[str], coreset: float
+) -> list[Row]:
     """Every detector on one folder of pictures."""
     data, rows = read_dataset(folder), []
     paths = [sample.path for sample in data.test]
@@ -96,7 +98,7 @@ def compare(folder: Path, python: Path, threads: int, seconds: float, methods: S
         for method in methods:
             side = Anomalib(python)
             place = Path(temporary) / method
-            given = {"data": str(folder), "size": SIZE, "threads": threads, "folder": str(place)}
+            given = {"data": str(folder), "size": SIZE, "threads": threads, "folder": str(place), "coreset": coreset}
             fitted = side.ask("fit", method=method, **given)
             side.ask("score", paths=[str(path) for path in paths], target=str(place / "scores.npz"))
             found = np.load(place / "scores.npz")
@@ -172,6 +174,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="labelled folders in MVTec AD's layout")
     parser.add_argument("--python", type=Path, default=Path("anomalib-env/bin/python"), help="Python with anomalib")
     parser.add_argument("--method", action="append", choices=METHODS, help="only this one; its PatchCore takes long")
+    parser.add_argument("--coreset", type=float, default=0.1, help="share of the patches that its PatchCore keeps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one turn")
     parser.add_argument("--most", type=int, help="only so many pictures of each kind, to see that it works")
@@ -183,7 +186,9 @@ def main() -> None:
     for folder in asked.folders:
         with tempfile.TemporaryDirectory() as temporary:
             place = subset(folder, Path(temporary) / folder.name, asked.most) if asked.most else folder
-            rows += compare(place.resolve(), asked.python, asked.threads, asked.seconds, asked.method or METHODS)
+            rows += compare(
+                place.resolve(), asked.python, asked.threads, asked.seconds, asked.method or METHODS, asked.coreset
+            )
     show(rows)
     if asked.json:
         asked.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

@@ -35,13 +35,17 @@ CHANNELS = 100
 class Side:
     """One method of anomalib, fitted, with its two ways to be run."""
 
-    def __init__(self, method: str, data: str, size: int, threads: int, folder: str) -> None:
+    def __init__(self, method: str, data: str, size: int, threads: int, folder: str, coreset: float) -> None:
         torch.set_num_threads(threads)
         self.size = size
         normal = Compose([Resize((size, size), antialias=True), Normalize([0.5] * 3, [0.5] * 3)])
         shared: dict[str, Any] = {"backbone": BACKBONE, "layers": LAYERS, "pre_trained": False}
         shared["pre_processor"] = PreProcessor(transform=normal)
-        self.model = Padim(n_features=CHANNELS, **shared) if method == "padim" else Patchcore(**shared)
+        made = {
+            "padim": lambda: Padim(n_features=CHANNELS, **shared),
+            "patchcore": lambda: Patchcore(coreset_sampling_ratio=coreset, **shared),
+        }
+        self.model = made[method]()
         load_lite0(self.model.model.feature_extractor.feature_extractor)
         pictures = Folder(
             name="benchmark",
@@ -57,7 +61,11 @@ class Side:
         began = time.perf_counter()
         engine.fit(self.model, datamodule=pictures)
         self.fit_seconds = time.perf_counter() - began
-        path = engine.export(self.model, ExportType.OPENVINO, export_root=folder, input_size=(size, size))
+        # PatchCore's graph takes no other batch than the one it was traced with, and the inferencer gives one picture
+        one = {"dynamic_shapes": None}
+        path = engine.export(
+            self.model, ExportType.OPENVINO, export_root=folder, input_size=(size, size), onnx_kwargs=one
+        )
         self.model.eval()
         self.inferencer = OpenVINOInferencer(path, device="CPU", config={"INFERENCE_NUM_THREADS": threads})
 

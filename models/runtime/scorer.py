@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, is_int8, load_card
+from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, SYMMETRIC, DetectorCard, is_int8, load_card
 from models.runtime.graph import Run, detector_contract
 from models.runtime.graph_file import check_graph_file
 from sightline.errors import DetectorError, PrerequisiteError
@@ -118,11 +118,8 @@ def load_scorer(
             f"backend {backend} does not compute in {precision}, only in {' or '.join(PRECISIONS[backend])}"
         )
     card = load_card(folder)
-    if backend == "torch" and is_int8(card):
-        raise DetectorError(
-            f"{card.name} is quantised to INT8, which PyTorch does not compute: choose backend openvino or "
-            "onnxruntime, or the detector that it was made from"
-        )
+    if is_int8(card):
+        _check_integers(card, backend)
     needed = REFERENCE_FILE if backend == "torch" else GRAPH_FILE
     if not (folder / needed).is_file():
         raise DetectorError(f"{folder / needed} is missing: the bundle is incomplete; fetch it again")
@@ -135,6 +132,20 @@ def load_scorer(
     scorer = BundleScorer(card, _open(folder, card, backend, threads, precision, callers))
     scorer.score(np.zeros((1, card.input_height, card.input_width, 3), np.uint8))
     return scorer
+
+
+def _check_integers(card: DetectorCard, backend: Backend) -> None:
+    """Raise DetectorError for a runtime that does not compute in the integers of a quantised detector."""
+    if backend == "torch":
+        raise DetectorError(
+            f"{card.name} is quantised to INT8, which PyTorch does not compute: choose backend openvino or "
+            "onnxruntime, or the detector that it was made from"
+        )
+    if backend == "tensorrt" and not card.parameters.get(SYMMETRIC):
+        raise DetectorError(
+            f"{card.name} is quantised with zero points, which TensorRT does not take: make it again with "
+            "`sightline quantise --symmetric`, or choose backend openvino or onnxruntime"
+        )
 
 
 def _open(folder: Path, card: DetectorCard, backend: Backend, threads: int, precision: Precision, callers: int) -> Run:

@@ -161,9 +161,8 @@ def alert(alert_id: Id, here: Here) -> AlertDetail:
     said: list[dict[str, Any]] = []
     try:
         with here.histories.borrow("alerts") as history:
-            found = next(
-                iter(records(history, f"SELECT * FROM {_source(history)} WHERE alert_id = '{alert_id}'")), None
-            )
+            rows = records(history, f"SELECT * FROM {_source(history)} WHERE alert_id = $id", {"id": alert_id})
+            found = next(iter(rows), None)
             said = _said(history, alert_id)
     except (TableError, QueryError):
         # what is on the topic can be looked at and answered while the tables are away
@@ -192,7 +191,7 @@ def thumbnail(alert_id: Id, here: Here) -> Response:
     picture = known.thumbnail if known else None
     if picture is None:
         with here.histories.borrow("alerts") as history:
-            found = records(history, f"SELECT thumbnail FROM alerts WHERE alert_id = '{alert_id}'")
+            found = records(history, "SELECT thumbnail FROM alerts WHERE alert_id = $id", {"id": alert_id})
         picture = found[0]["thumbnail"] if found else None
     if picture is None:
         raise not_found("picture of alert", alert_id, "it may be too new, or have none")
@@ -243,7 +242,7 @@ def _state(here: Services, alert_id: str) -> AlertState:
     if known := here.feed.latest(alert_id):
         return known.state
     with here.histories.borrow("alerts") as history:
-        found = records(history, f"SELECT state FROM alerts WHERE alert_id = '{alert_id}'")
+        found = records(history, "SELECT state FROM alerts WHERE alert_id = $id", {"id": alert_id})
     if not found:
         raise _unknown(alert_id)
     return AlertState(found[0]["state"])
@@ -289,7 +288,7 @@ def _source(history: History) -> str:
 def _said(history: History, alert_id: str) -> list[dict[str, Any]]:
     if "operator_actions" not in history.tables:
         return []
-    return records(history, f"SELECT * FROM operator_actions WHERE alert_id = '{alert_id}'")
+    return records(history, "SELECT * FROM operator_actions WHERE alert_id = $id", {"id": alert_id})
 
 
 def _event(alert: Alert) -> ServerSentEvent:

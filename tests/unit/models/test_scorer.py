@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.runtime.card import CARD_FILE, GRAPH_FILE, REFERENCE_FILE, DetectorCard, save_card
+from models.runtime.card import CARD_FILE, GRAPH_FILE, INT8, REFERENCE_FILE, DetectorCard, save_card
 from models.runtime.scorer import CPU_BACKENDS, Backend, BundleScorer, load_scorer
 from sightline.errors import DetectorError, PrerequisiteError
 
@@ -151,6 +151,15 @@ def test_without_pytorch_the_remedy_is_named(bundle: Path, monkeypatch: pytest.M
     monkeypatch.delattr("models.runtime.torch_graph", raising=False)
     with pytest.raises(PrerequisiteError, match=r"install `sightline\[train\]`"):
         load_scorer(bundle, "torch")
+
+
+@pytest.mark.parametrize(("backend", "remedy"), [("torch", "openvino or onnxruntime"), ("tensorrt", "--symmetric")])
+def test_integers_that_a_runtime_does_not_take_are_refused(
+    copy: Path, card: DetectorCard, backend: Backend, remedy: str
+) -> None:
+    save_card(replace(card, parameters={**card.parameters, "precision": INT8}), copy)
+    with pytest.raises(DetectorError, match=f"{card.name} is quantised .*{remedy}"):
+        load_scorer(copy, backend)
 
 
 def test_several_callers_at_once_get_what_each_gets_alone(bundle: Path, textures: Textures) -> None:

@@ -60,10 +60,7 @@ def _ask(cases, key, known: bool) -> None:
     def ask(case) -> None:
         if known:
             # else hardly any request would come past "there is none"
-            case.path_parameters = {
-                name: KNOWN.get(name, value) for name, value in (case.path_parameters or {}).items()
-            }
-            case.query = {name: KNOWN.get(name, value) for name, value in (case.query or {}).items()}
+            case.path_parameters, case.query = _known(case.path_parameters), _known(case.query)
         # no schema can say which cursors were given out, what a picture is, or which years are believed
         checks = [positive_data_acceptance]
         case.call_and_validate(headers=key, timeout=PATIENCE, excluded_checks=checks)
