@@ -8,10 +8,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Protocol
 
+from console.following import Source, follow
 from sightline.contracts import Alert, AlertState
-from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings
 from sightline.subscriber import AlertSubscriber
 
@@ -22,15 +21,7 @@ REMEMBERED = 5000
 BACKLOG = 500
 """Alerts that may wait for one listener; one that falls behind is sent away, and starts anew with what is open."""
 
-_RETRY_SECONDS = 3.0
 _POLL_SECONDS = 0.5
-
-
-class AlertSource(Protocol):
-    """What `sightline.subscriber.AlertSubscriber` is here."""
-
-    def poll(self, seconds: float) -> list[Alert]: ...
-    def close(self) -> None: ...
 
 
 Queue = asyncio.Queue["Alert | None"]
@@ -39,7 +30,7 @@ Queue = asyncio.Queue["Alert | None"]
 class AlertFeed:
     """Runs in a thread of its own. A broker that is away is waited for, and `fault` says why meanwhile."""
 
-    def __init__(self, subscribe: Callable[[], AlertSource]) -> None:
+    def __init__(self, subscribe: Callable[[], Source[Alert]]) -> None:
         self._subscribe = subscribe
         self._known: OrderedDict[str, Alert] = OrderedDict()
         self._listeners: dict[Queue, asyncio.AbstractEventLoop] = {}
@@ -99,26 +90,12 @@ class AlertFeed:
                 self._listeners.pop(queue, None)
 
     def _run(self) -> None:
-        while not self._halt.is_set():
-            try:
-                source = self._subscribe()
-            except BrokerError as error:
-                self._away(error)
-                continue
-            self.fault = None
-            try:
-                while not self._halt.is_set():
-                    self._publish(source.poll(_POLL_SECONDS))
-            except BrokerError as error:
-                self._away(error)
-            finally:
-                source.close()
+        follow(self._subscribe, self._publish, self._told, self._halt, _POLL_SECONDS)
 
-    def _away(self, error: BrokerError) -> None:
-        if self.fault != str(error):
-            log.warning("no alerts until the broker is back", extra={"error": str(error)})
-        self.fault = str(error)
-        self._halt.wait(_RETRY_SECONDS)
+    def _told(self, fault: str | None) -> None:
+        if fault and fault != self.fault:
+            log.warning("no alerts until the broker is back", extra={"error": fault})
+        self.fault = fault
 
     def _publish(self, alerts: Iterable[Alert]) -> None:
         with self._lock:

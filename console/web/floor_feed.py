@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from console.following import Source, follow
 from console.web.floor import Floor, Picture, Told
 from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings
@@ -20,15 +21,7 @@ PICTURE_SECONDS = 2.0
 
 _WATCHED_SECONDS = 10.0
 """How long after somebody asked for pictures they go on being fetched."""
-_RETRY_SECONDS = 3.0
 _POLL_SECONDS = 0.2
-
-
-class Topics(Protocol):
-    """Brings what was told; raises BrokerError when it cannot."""
-
-    def poll(self, seconds: float) -> Sequence[Told]: ...
-    def close(self) -> None: ...
 
 
 class Cameras(Protocol):
@@ -41,7 +34,7 @@ class Cameras(Protocol):
 class FloorFeed:
     """Begins when it is first watched. A broker that is away is waited for, and `fault` says why meanwhile."""
 
-    def __init__(self, topics: Callable[[], Topics], cameras: Callable[[], Cameras]) -> None:
+    def __init__(self, topics: Callable[[], Source[Told]], cameras: Callable[[], Cameras]) -> None:
         self.floor = Floor()
         self.fault: str | None = "the verdicts have not been reached yet"
         self.pictures_fault: str | None = None
@@ -56,7 +49,7 @@ class FloorFeed:
     def of(cls, kafka: KafkaSettings) -> FloorFeed:
         """The feed of a broker."""
 
-        def topics() -> Topics:
+        def topics() -> Source[Told]:
             from console.web.floor_topics import FloorTopics
 
             return FloorTopics(kafka)
@@ -86,26 +79,15 @@ class FloorFeed:
             thread.join()
 
     def _follow(self) -> None:
-        while not self._halt.is_set():
-            try:
-                source = self._topics()
-            except BrokerError as error:
-                self._away(error)
-                continue
-            self.fault = None
-            try:
-                while not self._halt.is_set():
-                    self.floor.tell(source.poll(_POLL_SECONDS), time.time())
-            except BrokerError as error:
-                self._away(error)
-            finally:
-                source.close()
+        follow(self._topics, self._tell, self._told, self._halt, _POLL_SECONDS)
 
-    def _away(self, error: BrokerError) -> None:
-        if self.fault != str(error):
-            log.warning("no verdicts for the wall until the broker is back", extra={"error": str(error)})
-        self.fault = str(error)
-        self._halt.wait(_RETRY_SECONDS)
+    def _tell(self, told: Sequence[Told]) -> None:
+        self.floor.tell(told, time.time())
+
+    def _told(self, fault: str | None) -> None:
+        if fault and fault != self.fault:
+            log.warning("no verdicts for the wall until the broker is back", extra={"error": fault})
+        self.fault = fault
 
     def _look(self) -> None:
         source: Cameras | None = None

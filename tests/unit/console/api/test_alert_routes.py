@@ -139,7 +139,7 @@ def test_every_listener_hears_every_change_once_and_a_slow_one_is_sent_away() ->
 
 
 def test_a_broker_that_is_away_is_said_to_be_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("console.api.alert_feed._RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("console.following.RETRY_SECONDS", 0.0)
     tries, reached = [], threading.Event()
 
     class Once:

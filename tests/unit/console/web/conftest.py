@@ -140,7 +140,7 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 def start(tmp_path: Path, history: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hall]]:
     """Starts a console over the tables of `history`: operators `anna` and `ben`, viewer `vic`, engineer `erik`."""
     monkeypatch.setattr("console.api.alert_feed._POLL_SECONDS", 0.02)
-    monkeypatch.setattr("console.web.floor_feed._RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("console.following.RETRY_SECONDS", 0.2)
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def begin(*, empty: bool = False, **parts: Any) -> Hall:

@@ -1,0 +1,44 @@
+"""Following something on the broker for as long as a process runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Protocol, TypeVar
+
+from sightline.errors import BrokerError
+
+RETRY_SECONDS = 3.0
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[T_co]):
+    """Brings what is new; raises BrokerError when it cannot."""
+
+    def poll(self, seconds: float) -> Sequence[T_co]: ...
+    def close(self) -> None: ...
+
+
+def follow(
+    opened: Callable[[], Source[T]],
+    take: Callable[[Sequence[T]], None],
+    told: Callable[[str | None], None],
+    halt: threading.Event,
+    poll_seconds: float,
+) -> None:
+    """Give `take` what a source brings until `halt` is set, from a new one wherever the broker was away.
+
+    `told` hears why nothing can come, and None as soon as it can.
+    """
+    while not halt.is_set():
+        try:
+            with closing(opened()) as source:
+                told(None)
+                while not halt.is_set():
+                    take(source.poll(poll_seconds))
+        except BrokerError as error:
+            told(str(error))
+            halt.wait(RETRY_SECONDS)
