@@ -263,15 +263,30 @@ def fetch(
     `folder` appears complete or not at all. Raises DetectorError when the files do not hash to the registered digest
     (they are removed), RegistryError when they cannot be had. `digest_of` is for bundles other than detectors'.
     """
-    if holds(folder, detector, digest_of):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
+
+    def download(temporary: Path) -> Path:
         with connected(settings) as client:
             from mlflow.artifacts import download_artifacts
 
             uri = client.get_model_version_download_uri(detector.name, detector.version)
-            bundle = Path(download_artifacts(uri, dst_path=temporary, tracking_uri=settings.tracking_uri))
+            return Path(download_artifacts(uri, dst_path=str(temporary), tracking_uri=settings.tracking_uri))
+
+    return place(detector, folder, download, digest_of=digest_of)
+
+
+def place(
+    detector: RegisteredDetector,
+    folder: Path,
+    download: Callable[[Path], Path],
+    *,
+    digest_of: Callable[[Path], str] = bundle_digest,
+) -> Path:
+    """As `fetch`, by a `download` that puts the bundle below the folder it is given, and says where."""
+    if holds(folder, detector, digest_of):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
+        bundle = download(Path(temporary))
         found = digest_of(bundle)
         if found != detector.digest:
             raise DetectorError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from models.registry import connected
@@ -39,6 +40,13 @@ def files(run_id: str, settings: RegistrySettings) -> list[RunFile]:
                 else:
                     found.append(RunFile(item.path, int(item.file_size or 0)))
     return sorted(found[:MOST_FILES], key=lambda file: file.path)
+
+
+def below(folder: Path) -> list[RunFile]:
+    """As `files`, of a run whose artifacts lie in `folder` on this machine."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    listed = [RunFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in islice(found, MOST_FILES)]
+    return sorted(listed, key=lambda file: file.path)
 
 
 def read(run_id: str, path: str, settings: RegistrySettings) -> bytes:

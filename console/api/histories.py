@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from console.api.problems import Problem
 from console.bookkeeping import rows
 from console.tables import History, open_history
-from sightline.errors import QueryError
+from sightline.errors import QueryError, SightlineError
 from sightline.settings import TableSettings
 
 AT_ONCE = 4
@@ -62,6 +62,17 @@ class Histories:
             self._idle.put((opened, history))
         finally:
             self._turns.release()
+
+    def open_ahead(self, seconds: float) -> None:
+        """Open one after so many `seconds`, in a thread: what that imports takes seconds, which no question shall."""
+        timer = threading.Timer(seconds, self._open_ahead)
+        timer.daemon = True
+        timer.start()
+
+    def _open_ahead(self) -> None:
+        # what is wrong now, the first question will say if it still is
+        with suppress(SightlineError, Problem), self.borrow():
+            pass
 
     def _opened(self) -> tuple[float, History]:
         oldest = time.monotonic() - FRESH_SECONDS

@@ -1,12 +1,14 @@
 """The registry without MLflow's client in this process: that takes 170 MB and seconds to import.
 
-The list comes out of the registry's own database file, of the one schema that is known here, and only read. What is
-rarer, the client does in a process of its own that ends with its answer. Where the list cannot be read so, the client
-is needed every few seconds, and lives here after all.
+What is asked for often comes out of the registry's own database file, of the one schema that is known here and only
+read, and out of the folders of artifacts that it names. What is rarer, the client does in a process of its own that
+ends with its answer. Where the list cannot be read so, the client is needed every few seconds, and lives here after
+all.
 """
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sys
 from collections import defaultdict
@@ -17,9 +19,12 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from models import registry
+from models import registry, run_files
 from models.registry import DIGEST_TAG, PRODUCT_TAG, RegisteredDetector, RegistryEntry
+from models.run_files import RunFile
 from sightline.errors import RegistryError
 from sightline.settings import RegistrySettings
 
@@ -30,6 +35,9 @@ SCHEMA = "dc11669786a5"
 """The revision of MLflow's tables that `listed` reads, that of MLflow 3.17."""
 
 _SCHEME = "sqlite:///"
+_STORED = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
+_ARTIFACTS = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+_TAGS = "SELECT key, value FROM tags WHERE run_uuid = ?"
 _NEWEST = 100
 _VERSIONS = """
 SELECT name, version, creation_time, run_id FROM model_versions
@@ -55,7 +63,36 @@ class RegistryReader:
 
     def fetch(self, detector: RegisteredDetector, folder: Path, settings: RegistrySettings) -> Path:
         """As `models.registry.fetch`."""
-        return folder if registry.holds(folder, detector) else _beside(registry.fetch, detector, folder, settings)
+        if registry.holds(folder, detector):
+            return folder
+        stored = _folder(settings, _STORED, detector.name, detector.version)
+        if stored is None:
+            return _beside(registry.fetch, detector, folder, settings)
+        return registry.place(detector, folder, lambda temporary: _copy(stored, temporary))
+
+
+class RunReader:
+    """`models.run_files`, read directly where that can be."""
+
+    def tags(self, run_id: str, settings: RegistrySettings) -> dict[str, str]:
+        """As `models.run_files.tags`."""
+        found = _asked(settings, lambda connection: dict(connection.execute(_TAGS, (run_id,)).fetchall()))
+        return found or _beside(run_files.tags, run_id, settings)
+
+    def files(self, run_id: str, settings: RegistrySettings) -> list[RunFile]:
+        """As `models.run_files.files`."""
+        folder = _folder(settings, _ARTIFACTS, run_id)
+        return _beside(run_files.files, run_id, settings) if folder is None else run_files.below(folder)
+
+    def read(self, run_id: str, path: str, settings: RegistrySettings) -> bytes:
+        """As `models.run_files.read`."""
+        folder = _folder(settings, _ARTIFACTS, run_id)
+        if folder is None or path not in {file.path for file in run_files.below(folder)}:
+            return _beside(run_files.read, run_id, path, settings)
+        try:
+            return (folder / path).read_bytes()
+        except OSError as error:
+            raise RegistryError(f"{folder / path} cannot be read: {error.strerror or error}") from error
 
 
 def _beside(do: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
@@ -71,6 +108,14 @@ def listed(settings: RegistrySettings) -> list[RegistryEntry] | None:
 
     Raises RegistryError when the file cannot be read.
     """
+    return _asked(settings, lambda connection: list(_entries(connection, settings)))
+
+
+def _asked(settings: RegistrySettings, question: Callable[[sqlite3.Connection], T]) -> T | None:
+    """What `question` finds at one moment, None where the database is not a local file of the known schema.
+
+    Raises RegistryError when the file cannot be read.
+    """
     if not settings.tracking_uri.startswith(_SCHEME):
         return None
     path = Path(settings.tracking_uri.removeprefix(_SCHEME)).absolute()
@@ -82,9 +127,26 @@ def listed(settings: RegistrySettings) -> list[RegistryEntry] | None:
                 return None
             # one transaction: an alias that moves meanwhile must not stand on two versions, or on none
             connection.execute("BEGIN")
-            return list(_entries(connection, settings))
+            return question(connection)
     except sqlite3.Error as error:
         raise RegistryError(f"registry {settings.tracking_uri}: {error}; see that the file can be read") from error
+
+
+def _folder(settings: RegistrySettings, sql: str, *values: str) -> Path | None:
+    """The folder on this machine that `sql` finds the address of; None where there is none."""
+    found = _asked(settings, lambda connection: connection.execute(sql, values).fetchone())
+    address = urlsplit(found[0] or "") if found else None
+    if address is None or address.scheme not in ("", "file") or address.netloc not in ("", "localhost"):
+        return None
+    folder = Path(url2pathname(address.path))
+    return folder if folder.is_absolute() and folder.is_dir() else None
+
+
+def _copy(bundle: Path, temporary: Path) -> Path:
+    try:
+        return Path(shutil.copytree(bundle, temporary / "bundle"))
+    except OSError as error:  # shutil.Error too
+        raise RegistryError(f"{bundle} cannot be copied: {error}; see that its files can be read") from error
 
 
 def _schema(connection: sqlite3.Connection) -> str | None:

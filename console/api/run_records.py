@@ -49,10 +49,10 @@ class Gate(NamedTuple):
 
 
 class RunRecords:
-    """Files and tags of training runs; every method may take as long as MLflow does, and raises RegistryError."""
+    """Files and tags of training runs; every method may take as long as the registry does, and raises RegistryError."""
 
     def __init__(self, settings: RegistrySettings, records: Records | None = None) -> None:
-        """`records` is `models.run_files` unless another is given."""
+        """`records` is `console.api.registry_reader.RunReader` unless another is given."""
         self._settings = settings
         self._records = records or _records()
 
@@ -96,6 +96,6 @@ class RunRecords:
 
 
 def _records() -> Records:
-    from models import run_files
+    from console.api.registry_reader import RunReader
 
-    return run_files
+    return RunReader()

@@ -15,6 +15,9 @@ from sightline import logs
 from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import KafkaSettings, RegistrySettings, TableSettings
 
+_FIRST_PAGE_SECONDS = 5.0
+"""What a start may take until there is a page, undisturbed by what others will need."""
+
 
 def serve(settings: ApiSettings) -> None:
     """Answer until told to stop; raises SettingsError or PrerequisiteError before anything listens."""
@@ -41,6 +44,7 @@ def serve(settings: ApiSettings) -> None:
             f"there is no user yet: `sightline users create-admin NAME`, or open {_address(settings)}/setup with this "
             f"token, which works once and until this process ends: {services.setup.text}"
         )
+    services.histories.open_ahead(_FIRST_PAGE_SECONDS)
     with MetricsServer("api", metrics):
         uvicorn.run(
             Measured(app, measured),

@@ -85,6 +85,7 @@ function take(told) {
 }
 
 async function loadFrames(tries = 0) {
+  if (!tries) showThumbnail("The frame is being fetched.");
   try {
     const near = await request("GET", `/console/alerts/${id}/frames`);
     frames = near.items;
@@ -94,9 +95,9 @@ async function loadFrames(tries = 0) {
       await show(peak);
       return;
     }
-    showThumbnail("The frame is not stored yet; this is the picture of the alert.");
+    showThumbnail("The frame is not stored yet.");
   } catch (problem) {
-    showThumbnail(`The frame cannot be shown: ${problem.message} This is the picture of the alert.`);
+    showThumbnail(`The frame cannot be shown: ${problem.message}`);
   }
   if (tries < TRIES) setTimeout(loadFrames, RETRY_MS, tries + 1);
 }
@@ -127,7 +128,7 @@ async function show(frame) {
   const [found, picture] = await Promise.allSettled([request("GET", address(frame)), frame.kept ? loadPicture(address(frame, "/frame")) : null]);
   if (chosen !== frame) return;
   if (found.status === "rejected") {
-    showThumbnail(`The frame cannot be shown: ${found.reason.message} This is the picture of the alert.`);
+    showThumbnail(`The frame cannot be shown: ${found.reason.message}`);
     return;
   }
   const inspection = found.value;
@@ -165,16 +166,18 @@ function draw() {
 }
 
 async function showThumbnail(why) {
-  tell(why);
+  tell(`${why} This is the picture of the alert.`);
+  const before = shown;
   try {
     const image = await loadPicture(`/v1/alerts/${id}/thumbnail`);
+    if (shown !== before) return;
     shown = { image, heat: null, inspection: null };
     canvas.width = image.naturalWidth;
     canvas.height = image.naturalHeight;
     canvas.setAttribute("aria-label", "The picture of the alert, small, with its heat map");
     draw();
   } catch {
-    tell(`${why.split(" This is")[0]} There is no picture of the alert either.`);
+    if (shown === before) tell(`${why} There is no picture of the alert either.`);
   }
 }
 

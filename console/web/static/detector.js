@@ -83,7 +83,8 @@ function tell(state) {
   figures(outcome?.metrics ?? {});
   const log = at("log");
   const end = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-  say(log, state.log.join("\n") || "Nothing was said yet.");
+  at("logged").hidden = !state.log.length;
+  say(log, state.log.join("\n"));
   if (end) log.scrollTop = log.scrollHeight;
 }
 

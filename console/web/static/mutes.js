@@ -56,6 +56,7 @@ function row(mute) {
       "span",
       {},
       icon("mute"),
+      " ",
       h("strong", {}, place(mute)),
       ` ${begins}until ${clock(mute.ends_at)}, ${windowed(mute) ? "maintenance" : "muted"} by ${mute.actor}`,
       mute.comment ? h("span", { class: "muted" }, ` · ${mute.comment}`) : null,

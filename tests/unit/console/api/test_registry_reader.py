@@ -6,9 +6,14 @@ import sqlite3
 
 import pytest
 
-from console.api.registry_reader import SCHEMA, listed
-from models.registry import DIGEST_TAG
-from sightline.errors import RegistryError
+from console.api import registry_reader
+from console.api.registry_reader import SCHEMA, RegistryReader, RunReader, listed
+from models import registry, run_files
+from models.doubles import write_brightness_bundle
+from models.registry import DIGEST_TAG, RegisteredDetector
+from models.run_files import RunFile
+from models.runtime.card import CARD_FILE, bundle_digest
+from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
 
 
@@ -20,12 +25,14 @@ def database(tmp_path):
         connection.executescript(f"""
             CREATE TABLE alembic_version (version_num);
             INSERT INTO alembic_version VALUES ('{SCHEMA}');
-            CREATE TABLE model_versions (name, version INTEGER, creation_time, run_id, current_stage, workspace);
+            CREATE TABLE model_versions (
+                name, version INTEGER, creation_time, run_id, current_stage, workspace, storage_location, source
+            );
             INSERT INTO model_versions VALUES
-                ('sightline.washer', 9, 1000, 'a', 'None', 'default'),
-                ('sightline.washer', 10, 2000, 'b', 'None', 'default'),
-                ('sightline.washer', 11, 3000, 'b', 'Deleted_Internal', 'default'),
-                ('other', 1, 1000, 'a', 'None', 'default');
+                ('sightline.washer', 9, 1000, 'a', 'None', 'default', 'file://{tmp_path}/bundle', NULL),
+                ('sightline.washer', 10, 2000, 'b', 'None', 'default', NULL, 's3://bucket/bundle'),
+                ('sightline.washer', 11, 3000, 'b', 'Deleted_Internal', 'default', NULL, 's3://bucket/bundle'),
+                ('other', 1, 1000, 'a', 'None', 'default', NULL, 's3://bucket/bundle');
             CREATE TABLE model_version_tags (name, version INTEGER, key, value);
             INSERT INTO model_version_tags VALUES
                 ('sightline.washer', 9, '{DIGEST_TAG}', 'x'), ('sightline.washer', 10, '{DIGEST_TAG}', 'y'),
@@ -36,6 +43,10 @@ def database(tmp_path):
             INSERT INTO latest_metrics VALUES ('a', 'auroc', 0.9, 0);
             CREATE TABLE params (run_uuid, key, value);
             INSERT INTO params VALUES ('a', 'method', 'padim');
+            CREATE TABLE runs (run_uuid, artifact_uri);
+            INSERT INTO runs VALUES ('a', 'file://{tmp_path}/run%20a'), ('b', 's3://bucket/run');
+            CREATE TABLE tags (key, value, run_uuid);
+            INSERT INTO tags VALUES ('by', 'ann', 'a'), ('by', 'bob', 'b');
         """)
     connection.close()
     return path
@@ -71,3 +82,63 @@ def test_a_file_that_is_no_database_is_a_fault_of_the_registry(tmp_path) -> None
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(RegistryError, match=r"mlflow.db: .*not a database"):
         listed(settings(path))
+
+
+@pytest.fixture
+def beside(monkeypatch) -> list:
+    """What is asked of MLflow's client, which is not there."""
+    asked: list = []
+    monkeypatch.setattr(registry_reader, "_beside", lambda do, *arguments: asked.append((do, *arguments)))
+    return asked
+
+
+@pytest.fixture
+def detector(tmp_path) -> RegisteredDetector:
+    """Version 9, whose bundle is where the database says."""
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    write_brightness_bundle(bundle)
+    return RegisteredDetector("sightline.washer", "washer", "9", bundle_digest(bundle))
+
+
+def test_a_bundle_on_this_machine_is_fetched_without_mlflow(database, detector, beside, tmp_path) -> None:
+    folder = RegistryReader().fetch(detector, tmp_path / "kept" / "9", settings(database))
+    assert bundle_digest(folder) == detector.digest
+    (tmp_path / "bundle" / CARD_FILE).unlink()
+    assert RegistryReader().fetch(detector, folder, settings(database)) == folder
+    assert beside == []
+
+
+def test_a_bundle_that_was_changed_is_refused_and_not_kept(database, detector, tmp_path) -> None:
+    (tmp_path / "bundle" / CARD_FILE).write_text("{}")
+    with pytest.raises(DetectorError, match=r"sightline.washer version 9 hashes to .*: its files were changed"):
+        RegistryReader().fetch(detector, tmp_path / "kept" / "9", settings(database))
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_bundle_that_is_elsewhere_is_left_to_mlflow(database, beside, tmp_path) -> None:
+    far = RegisteredDetector("sightline.washer", "washer", "10", "y")
+    gone = RegisteredDetector("sightline.washer", "washer", "9", "x")
+    for one in (far, gone):
+        RegistryReader().fetch(one, tmp_path / "kept", settings(database))
+        assert beside.pop() == (registry.fetch, one, tmp_path / "kept", settings(database))
+
+
+def test_tags_and_files_of_a_run_are_read_without_mlflow(database, beside, tmp_path) -> None:
+    (tmp_path / "run a" / "plots").mkdir(parents=True)
+    (tmp_path / "run a" / "plots" / "roc.png").write_bytes(b"four")
+    (tmp_path / "secret").write_bytes(b"not the run's")
+    runs, of = RunReader(), settings(database)
+    assert runs.tags("a", of) == {"by": "ann"}
+    assert runs.files("a", of) == [RunFile("plots/roc.png", 4)]
+    assert runs.read("a", "plots/roc.png", of) == b"four"
+    assert beside == []
+    runs.read("a", "../secret", of)
+    assert beside == [(run_files.read, "a", "../secret", of)]
+
+
+def test_a_run_that_is_elsewhere_or_unknown_is_left_to_mlflow(database, beside) -> None:
+    runs, of = RunReader(), settings(database)
+    runs.files("b", of)
+    runs.tags("no such run", of)
+    assert beside == [(run_files.files, "b", of), (run_files.tags, "no such run", of)]
