@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any, Protocol
 from uuid import uuid4
 
 import msgspec
 
-from console.api.problems import Problem
+from console.api.problems import reused_key
 from console.api.store import Store, as_text, now
 from sightline import codec
 from sightline.contracts import ActionKind, OperatorAction
@@ -120,11 +119,7 @@ class Actions:
             )
             row = connection.execute("SELECT * FROM actions WHERE action_id = ?", (action.action_id,)).fetchone()
         if row["asked"] != asked:
-            raise Problem(
-                HTTPStatus.CONFLICT,
-                "idempotency-key",
-                f"the Idempotency-Key {idempotency_key!r} was used for another action; send a new one for each action",
-            )
+            raise reused_key(str(idempotency_key))
         # the first one's time: the table's day is part of what makes it the same row
         action = codec.decode(OperatorAction, row["event"])
         if row["sent"]:

@@ -95,6 +95,15 @@ def not_found(what: str, value: str, remedy: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "not-found", f"there is no {what} {value!r}; {remedy}")
 
 
+def reused_key(key: str) -> Problem:
+    """409 for an Idempotency-Key that came with another request before."""
+    return Problem(
+        HTTPStatus.CONFLICT,
+        "idempotency-key",
+        f"the Idempotency-Key {key!r} was used for another action; send a new one for each action",
+    )
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
     app.add_exception_handler(HTTPException, _of_http)

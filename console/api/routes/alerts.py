@@ -51,7 +51,8 @@ _UNANSWERED = "(SELECT *, NULL::VARCHAR AS answer, NULL::VARCHAR AS answered_by 
 
 Key = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"\S", strip_whitespace=True)]
-DefectType = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=r"^[\w.+-]+( [\w.+-]+)*$")]
+AGAIN: dict[str, Any] = {"description": "The same request came before with this Idempotency-Key: what it did"}
+DefectType = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=r"^[\p{L}\p{N}_.+-]+( [\p{L}\p{N}_.+-]+)*$")]
 
 
 class _Answer(BaseModel):
@@ -198,7 +199,7 @@ def thumbnail(alert_id: Id, here: Here) -> Response:
     return Response(picture, media_type="image/jpeg")
 
 
-@router.post("/alerts/{alert_id}/actions", status_code=HTTPStatus.CREATED)
+@router.post("/alerts/{alert_id}/actions", status_code=HTTPStatus.CREATED, responses={200: AGAIN | {"model": Action}})
 @needs(Role.OPERATOR)
 def act(
     alert_id: Id,

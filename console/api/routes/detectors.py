@@ -16,7 +16,7 @@ from models.registry import RegistryEntry
 
 router = APIRouter(prefix="/v1", tags=["detectors"], route_class=GuardedRoute)
 
-Product = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w.+-]{0,99}$")]
+Product = Annotated[str, StringConstraints(pattern=r"^[\p{L}\p{N}][\p{L}\p{N}_.+-]{0,99}$")]
 FilePath = Annotated[str, Query(min_length=1, max_length=500)]
 Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}$")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
@@ -10,14 +11,14 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from console.api.guard import GuardedRoute, needs, remote
-from console.api.problems import Problem, not_found
+from console.api.problems import Problem, not_found, reused_key
 from console.api.roles import Role
-from console.api.routes.alerts import Key, Words, mute_info
+from console.api.routes.alerts import AGAIN, Key, Words, mute_info
 from console.api.routes.asked import Id, Name, Time
 from console.api.services import Here, Services, Who
 from console.api.shapes import MuteInfo, Mutes
 from console.api.store import now
-from console.mutes import ending, setting
+from console.mutes import Standing, ending, setting
 from sightline.codec import digest_id
 from sightline.contracts import ActionKind, Mute, Severity
 from sightline.errors import AccessError
@@ -59,7 +60,7 @@ def mutes(here: Here) -> Mutes:
     return Mutes(items=[mute_info(one) for one in here.mutes.book.standing(now())])
 
 
-@router.post("/mutes", status_code=HTTPStatus.CREATED)
+@router.post("/mutes", status_code=HTTPStatus.CREATED, responses={200: AGAIN | {"model": MuteInfo}})
 @needs(Role.OPERATOR)
 def mute(
     body: NewMute, request: Request, response: Response, here: Here, who: Who, idempotency_key: IdempotencyKey = None
@@ -70,7 +71,7 @@ def mute(
     return _set(here, ActionKind.MUTE, scope, body.comment, who.name, idempotency_key, request, response)
 
 
-@router.post("/maintenance-windows", status_code=HTTPStatus.CREATED)
+@router.post("/maintenance-windows", status_code=HTTPStatus.CREATED, responses={200: AGAIN | {"model": MuteInfo}})
 @needs(Role.ENGINEER)
 def window(
     body: NewWindow, request: Request, response: Response, here: Here, who: Who, idempotency_key: IdempotencyKey = None
@@ -118,6 +119,8 @@ def _set(
     # the same request again is the same mute, whose time went on from the first one
     mute_id = digest_id("mute", actor, key) if key else None
     if mute_id and (known := here.mutes.book.find(mute_id)):
+        if not _same(known, kind, scope, comment):
+            raise reused_key(str(key))
         response.status_code = HTTPStatus.OK
         return mute_info(known)
     try:
@@ -130,6 +133,19 @@ def _set(
     found = here.mutes.book.find(action.alert_id)
     assert found is not None, "apply() has just taken it"
     return mute_info(found)
+
+
+def _same(known: Standing, kind: ActionKind, asked: Mute, comment: str | None) -> bool:
+    """Whether the request that set `known` asked for this; the clock went on, and somebody may have ended it since."""
+    was = known.mute
+    timeless = replace(was, starts_at=asked.starts_at, ends_at=asked.ends_at)
+    if (known.kind, known.comment, timeless) != (kind, comment, asked):
+        return False
+    if known.ended_by is not None:
+        return True
+    if kind is ActionKind.MUTE:
+        return was.ends_at - was.starts_at == asked.ends_at - asked.starts_at
+    return was.ends_at == asked.ends_at
 
 
 def _end(here: Services, mute_id: str, kind: ActionKind, actor: str, request: Request) -> MuteInfo:

@@ -65,6 +65,24 @@ def test_the_same_request_again_is_the_same_mute(deployment) -> None:
     assert [answer.status_code for answer in answers] == [201, 200]
     assert answers[0].json() == answers[1].json()
     assert len(deployment.sink.taken) == 1
+    operator.delete(f"/v1/mutes/{answers[0].json()['mute_id']}")
+    ended = operator.post("/v1/mutes", json={"camera": "cam-1", "minutes": 5}, headers=key)
+    assert (ended.status_code, ended.json()["ended_by"]) == (200, "key:test operator")
+
+
+def test_a_key_of_another_request_is_refused(deployment) -> None:
+    engineer, key = deployment.client(Role.ENGINEER), {"Idempotency-Key": "click"}
+    first = {"camera": "cam-1", "minutes": 5}
+    assert engineer.post("/v1/mutes", json=first, headers=key).status_code == 201
+    for path, other in (
+        ("mutes", first | {"camera": "cam-2"}),
+        ("mutes", first | {"minutes": 6}),
+        ("mutes", first | {"comment": "lens"}),
+        ("maintenance-windows", {"camera": "cam-1", "ends_at": soon(minutes=5)}),
+    ):
+        clash = engineer.post(f"/v1/{path}", json=other, headers=key)
+        assert (clash.status_code, clash.json()["type"]) == (409, "urn:sightline:problem:idempotency-key")
+    assert len(deployment.sink.taken) == 1
 
 
 def test_while_the_broker_is_away_nothing_is_muted(deployment) -> None:
