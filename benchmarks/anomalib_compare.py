@@ -144,7 +144,7 @@ def _speed(scorer: Scorer, paths: Sequence[Path], seconds: float) -> dict[str, f
     """Frames a second of Sightline's scorer, reading and scaling not included."""
     card, found = scorer.card, {}
     for name, batch in (("openvino", 1), (f"openvino, {MAX_BATCH} at once", MAX_BATCH)):
-        images = load_images(paths[:1] * batch, card.input_height, card.input_width)
+        images = load_images([paths[0]] * batch, card.input_height, card.input_width)
         for _ in range(3):
             scorer.score(images)
         done, began = 0, time.perf_counter()
