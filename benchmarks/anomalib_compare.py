@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measured import rate
 from models.dataset import Dataset, Sample, load_images, read_dataset
 from models.judging.metrics import evaluate
 from models.runtime.scorer import MAX_BATCH, Scorer, Scores, load_scorer
@@ -147,11 +149,7 @@ def _speed(scorer: Scorer, paths: Sequence[Path], seconds: float) -> dict[str, f
         images = load_images([paths[0]] * batch, card.input_height, card.input_width)
         for _ in range(3):
             scorer.score(images)
-        done, began = 0, time.perf_counter()
-        while (passed := time.perf_counter() - began) < seconds:
-            scorer.score(images)
-            done += batch
-        found[name] = done / passed
+        found[name] = rate(partial(scorer.score, images), batch, seconds)
     return found
 
 

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measured import Series, rate
 from models.backbone import STRIDES
 from models.compiled import compiled
 from models.features import Features, FeatureSettings
@@ -23,27 +23,15 @@ LEVELS = (STRIDES, STRIDES[:2], STRIDES[1:2])
 ROUNDS = 5
 
 
-def rate(features: Features, pixels: torch.Tensor, seconds: float) -> float:
-    """Frames a second of `pixels`, float32 [N, 3, S, S], again and again."""
-    done, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds:
-        features(pixels)
-        done += len(pixels)
-    return done / passed
-
-
-def measure(levels: Sequence[tuple[int, ...]], batch: int, seconds: float) -> dict[tuple[int, ...], list[float]]:
+def measure(levels: Sequence[tuple[int, ...]], batch: int, seconds: float) -> dict[tuple[int, ...], Series]:
     """Frames a second in ROUNDS turns of each."""
     pixels = torch.zeros(batch, 3, 256, 256)
     # one channel: what the levels cost, not what is made of them
     networks = {chosen: compiled(Features(FeatureSettings(levels=chosen, dimensions=1)).eval()) for chosen in levels}
     for network in networks.values():
         network(pixels)
-    turns: dict[tuple[int, ...], list[float]] = {chosen: [] for chosen in levels}
-    for _ in range(ROUNDS):
-        for chosen, network in networks.items():
-            turns[chosen].append(rate(network, pixels, seconds))
-    return turns
+    turns = [[rate(partial(network, pixels), batch, seconds) for network in networks.values()] for _ in range(ROUNDS)]
+    return {chosen: Series(values) for chosen, values in zip(networks, zip(*turns, strict=True), strict=True)}
 
 
 def main(
@@ -56,7 +44,7 @@ def main(
     table = Table("strides", "frames/s, median", "lowest", "highest")
     with torch.inference_mode():
         for levels, found in measure(LEVELS, batch, seconds).items():
-            shown = (statistics.median(found), min(found), max(found))
+            shown = (found.median, min(found.values), max(found.values))
             table.add_row(", ".join(map(str, levels)), *(f"{value:.0f}" for value in shown))
     Console().print(table)
 

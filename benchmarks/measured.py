@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,15 @@ class Series:
     def __str__(self) -> str:
         middle = f"{self.median:,.{1 if abs(self.median) >= 10 else 2}f}"
         return f"{middle} ± {self.spread:.0%}" if len(self.values) > 1 else middle
+
+
+def rate(call: Callable[[], object], frames: int, seconds: float) -> float:
+    """Frames a second of `call`, which does so many `frames`, again and again for as long as `seconds`."""
+    done, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < seconds:
+        call()
+        done += frames
+    return done / passed
 
 
 def ratio(above: Series, below: Series) -> Series:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
@@ -19,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.measured import Part
+from benchmarks.measured import Part, rate
 from models.runtime.card import load_card
 from models.runtime.decode import decode
 from models.runtime.scorer import CPU_BACKENDS, Backend, load_scorer
@@ -76,14 +75,7 @@ def _work(
 
 
 def _rate(call: Callable[[], object], frames: int, seconds: float) -> float:
-    rates = []
-    for _ in range(ROUNDS):
-        done, start = 0, time.perf_counter()
-        while (passed := time.perf_counter() - start) < seconds:
-            call()
-            done += frames
-        rates.append(done / passed)
-    return statistics.median(rates)
+    return statistics.median(rate(call, frames, seconds) for _ in range(ROUNDS))
 
 
 def measure(

@@ -32,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SCHEMA = "dc11669786a5"
-"""The revision of MLflow's tables that `listed` reads, that of MLflow 3.17."""
+"""The revision of MLflow's tables that is known here, that of MLflow 3.17."""
 
 _SCHEME = "sqlite:///"
 _STORED = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
