@@ -30,8 +30,9 @@ def main() -> None:
     stop = stop_event()
     settings, kafka = score.ScoreSettings.load(), KafkaSettings.load()
     mirror = Mirror(Path(settings.detectors), RegistrySettings.load(), settings.backend, settings.precision)
-    mirror.start()
+    mirror.follow()
     spark = build_session("sightline-naive", SparkSettings.load())
+    mirror.require()
     table = str((run_folder() / "tables" / f"naive-{kafka.topic_prefix}").absolute())
 
     def write(judged: DataFrame, _batch: int) -> None:

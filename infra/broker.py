@@ -31,6 +31,7 @@ from infra.broker_config import last_certificate_port, last_ports, logging_prope
 from infra.broker_security import BrokerSecurity
 from infra.jars import locate
 from infra.java import SHARED_CORES, find_java
+from infra.shared_classes import options
 from sightline.errors import BrokerError, PrerequisiteError, SettingsError
 from sightline.settings import KafkaRole, KafkaSettings, Section, run_folder
 
@@ -226,6 +227,7 @@ class EmbeddedBroker:
             f"-Dlog4j2.configurationFile={self._logging.as_uri()}",
             f"-Xmx{self.settings.heap}",
             *SHARED_CORES,
+            *options("broker", java),
             # a broker without memory answers nobody; ended, its parent notices
             "-XX:+ExitOnOutOfMemoryError",
             f"-XX:ErrorFile={self.folder / 'java-error.log'}",

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from infra.jars import locate
 from infra.java import SHARED_CORES, find_java
+from infra.shared_classes import options
 from sightline.errors import SettingsError
 from sightline.settings import Section, run_folder
 
@@ -103,13 +104,13 @@ def session_conf(settings: SparkSettings) -> dict[str, str]:
     """All Spark keys of a session, `settings.conf` included; raises PrerequisiteError when the jars are missing."""
     folder = settings.folder.absolute()
     return {
-        "spark.jars": ",".join(map(str, locate("spark"))),
+        **_jars(settings),
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": settings.driver_host,
         "spark.driver.bindAddress": settings.driver_host,
         "spark.driver.extraJavaOptions": (
             f"-Dlog4j2.configurationFile={_LOGGING.as_uri()} -Duser.timezone=UTC "
-            f"-Dderby.system.home={folder / 'derby'} {' '.join(SHARED_CORES)}"
+            f"-Dderby.system.home={folder / 'derby'} {' '.join((*SHARED_CORES, *_shared_classes(settings)))}"
         ),
         "spark.executor.extraJavaOptions": f"-Duser.timezone=UTC {' '.join(SHARED_CORES)}",
         "spark.ui.enabled": str(settings.ui).lower(),
@@ -136,6 +137,18 @@ def session_conf(settings: SparkSettings) -> dict[str, str]:
         **_gpus(settings),
         **settings.conf,
     }
+
+
+def _jars(settings: SparkSettings) -> dict[str, str]:
+    """Where Spark finds our jars: sent to executors, or on the class path where there is one JVM alone."""
+    jars = locate("spark")
+    if not settings.master.startswith("local"):
+        return {"spark.jars": ",".join(map(str, jars))}
+    return {"spark.driver.extraClassPath": os.pathsep.join(map(str, jars))}
+
+
+def _shared_classes(settings: SparkSettings) -> tuple[str, ...]:
+    return options("spark", find_java()) if settings.master.startswith("local") else ()
 
 
 def _gpus(settings: SparkSettings) -> dict[str, str]:

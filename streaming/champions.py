@@ -18,6 +18,7 @@ from pathlib import Path
 
 from models import registry
 from models.registry import CHALLENGER, CHAMPION, RegisteredDetector
+from models.registry_reader import RegistryReader
 from models.runtime.card import load_card
 from models.runtime.scorer import Backend, Precision
 from models.runtime.view import View, check_maskable
@@ -55,35 +56,32 @@ class Mirror:
     ) -> None:
         self._folder = folder.absolute()
         self._pointer = self._folder / POINTERS[alias]
-        self._settings = settings
+        self._settings, self._registry = settings, RegistryReader()
         self._backend, self._precision = backend, precision
         self._seconds = ENGINE_SECONDS if backend == "tensorrt" else TRIAL_SECONDS
         self._alias = alias
         self._views = tuple(views)
         self._refused: dict[tuple[str, str], str] = {}
-        self._stop = threading.Event()
+        self._asked, self._stop = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Mirror once, so that the first frame finds its detector, then keep on in the background.
+    def follow(self) -> None:
+        """Mirror in the background, at once and then every so often; nothing waits, and no detector need be there."""
+        self._thread = threading.Thread(target=self._run, name=self._pointer.stem, daemon=True)
+        self._thread.start()
 
-        Raises DetectorError when neither the registry nor an earlier run gives a champion.
+    def require(self) -> None:
+        """Wait until the registry was first asked, so that the first frame finds its detector.
+
+        Raises DetectorError when neither the registry nor an earlier run gives one.
         """
-        try:
-            self.sync()
-        except RegistryError as error:
-            log.warning("registry unreachable, going on with the last champions", extra={"error": str(error)})
+        self._asked.wait()
         if not read_pointer(self._pointer):
             refused = "".join(f"; refused: {reason}" for reason in self._refused.values())
             raise DetectorError(
                 f"no {self._alias} in {self._settings.tracking_uri}: train a detector with `sightline train`, "
                 f"or give one the alias `{self._alias}` with `sightline promote`{refused}"
             )
-        self._begin(self._settings.poll_seconds)
-
-    def follow(self) -> None:
-        """Mirror in the background alone: nothing waits, and none need be there."""
-        self._begin(0.0)
 
     def stop(self) -> None:
         """End the background thread; returns when it has ended."""
@@ -99,7 +97,7 @@ class Mirror:
     def sync(self) -> None:
         """Take over every detector that changed; raises RegistryError when the registry cannot be asked."""
         current = read_pointer(self._pointer)
-        wanted = registry.named(self._alias, self._settings)
+        wanted = self._registry.named(self._alias, self._settings)
         taken = {name: bundle for name, bundle in current.items() if self._alias == CHAMPION or name in wanted}
         for product, detector in wanted.items():
             known = current.get(product)
@@ -116,17 +114,15 @@ class Mirror:
                     log.info("%s changed", self._alias, extra={"product": product, "detector": bundle.version})
                     self._prune(product)
 
-    def _begin(self, wait: float) -> None:
-        self._thread = threading.Thread(target=self._run, args=(wait,), name=self._pointer.stem, daemon=True)
-        self._thread.start()
-
-    def _run(self, wait: float) -> None:
-        while not self._stop.wait(wait):
+    def _run(self) -> None:
+        while not self._stop.is_set():
             try:
                 self.sync()
             except (RegistryError, DetectorError, OSError) as error:
                 log.warning("%ss not updated, the last ones stay", self._alias, extra={"error": str(error)})
-            wait = self._settings.poll_seconds
+            finally:
+                self._asked.set()
+            self._stop.wait(self._settings.poll_seconds)
 
     def _fetch(self, detector: RegisteredDetector) -> Bundle | None:
         """The bundle on disk after its trial; None when it was refused, which is said once a version."""
@@ -134,7 +130,7 @@ class Mirror:
         if refusal in self._refused:
             return None
         try:
-            folder = registry.fetch(detector, self._place(detector), self._settings)
+            folder = self._registry.fetch(detector, self._place(detector), self._settings)
             check_maskable(load_card(folder), self._views)
             self._try(folder)
         except DetectorError as error:

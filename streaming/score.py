@@ -95,13 +95,17 @@ def main() -> None:
     folder, registry, measured = Path(settings.detectors), RegistrySettings.load(), MetricsSettings.load()
     champions = Mirror(folder, registry, settings.backend, settings.precision, views=seen)
     challengers = Mirror(folder, registry, settings.backend, settings.precision, alias=CHALLENGER, views=seen)
-    champions.start()
+    champions.follow()
     if settings.shadow_fraction:
         challengers.follow()
     # One thread a worker: more only fight for the cores that the other workers have.
     os.environ.update(OMP_NUM_THREADS=str(settings.threads), OPENBLAS_NUM_THREADS="1")
     session = SparkSettings.load()
-    spark = build_session("sightline-score", session.model_copy(update={"conf": SMALL_BATCHES | session.conf}))
+    # the registry is asked while the JVM starts
+    spark = build_session(
+        "sightline-score", session.model_copy(update={"conf": SMALL_BATCHES | _WORKERS | session.conf})
+    )
+    champions.require()
     tally = spark.sparkContext.accumulator(Tally(), TallySum(measured.cameras))
     metrics = new_registry("score")
     ScoreMetrics(
@@ -211,6 +215,7 @@ def read_frames(spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettin
     )
 
 
+_WORKERS = {"spark.python.daemon.module": "streaming.daemon"}
 _NO_FRAME = (
     "cast(null as binary) as key",
     "cast(null as binary) as value",

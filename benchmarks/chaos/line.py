@@ -274,7 +274,7 @@ def python_workers(process: ManagedProcess) -> list[psutil.Process]:
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 parent = child.parent()
-                if parent and "pyspark.daemon" in parent.cmdline():
+                if parent and "streaming.daemon" in parent.cmdline():
                     found.append(child)
     return found
 

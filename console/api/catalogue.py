@@ -155,7 +155,7 @@ class Catalogue:
 
 
 def _registry() -> Registry:
-    from console.api.registry_reader import RegistryReader
+    from models.registry_reader import RegistryReader
 
     return RegistryReader()
 

@@ -52,7 +52,7 @@ class RunRecords:
     """Files and tags of training runs; every method may take as long as the registry does, and raises RegistryError."""
 
     def __init__(self, settings: RegistrySettings, records: Records | None = None) -> None:
-        """`records` is `console.api.registry_reader.RunReader` unless another is given."""
+        """`records` is `models.registry_reader.RunReader` unless another is given."""
         self._settings = settings
         self._records = records or _records()
 
@@ -96,6 +96,6 @@ class RunRecords:
 
 
 def _records() -> Records:
-    from console.api.registry_reader import RunReader
+    from models.registry_reader import RunReader
 
     return RunReader()

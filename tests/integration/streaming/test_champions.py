@@ -8,10 +8,10 @@ import pytest
 
 from console.api.catalogue import Catalogue
 from console.api.problems import Problem
-from console.api.registry_reader import listed
 from models import registry
 from models.doubles import write_brightness_bundle
 from models.registry import CHALLENGER
+from models.registry_reader import listed
 from models.runtime.card import GRAPH_FILE
 from models.runtime.view import View
 from sightline.errors import DetectorError
@@ -85,14 +85,18 @@ def test_without_a_registry_the_last_champion_stays(tmp_path: Path, settings: Re
     mirror(tmp_path, settings).sync()
     gone = RegistrySettings.load(tracking_uri="http://127.0.0.1:1", poll_seconds=60)
     again = mirror(tmp_path, gone)
-    again.start()
+    again.follow()
+    again.require()
     again.stop()
     assert in_force(tmp_path) == ("1", 200.0)
 
 
 def test_without_any_champion_it_says_what_to_do(tmp_path: Path, settings: RegistrySettings) -> None:
+    champions = mirror(tmp_path, settings)
+    champions.follow()
     with pytest.raises(DetectorError, match="sightline train"):
-        mirror(tmp_path, settings).start()
+        champions.require()
+    champions.stop()
 
 
 def test_old_bundles_do_not_pile_up(tmp_path: Path, settings: RegistrySettings) -> None:
@@ -128,8 +132,11 @@ def test_a_challenger_is_mirrored_apart_and_leaves_when_it_is_promoted(
 def test_a_detector_that_cannot_be_masked_is_refused(tmp_path: Path, settings: RegistrySettings) -> None:
     register(tmp_path, settings, 200.0)
     mask = View(key="[score.views.cam-1] ", mask=b"a PNG", mask_width=8, mask_height=8)
+    champions = Mirror(tmp_path / "detectors", settings, "onnxruntime", views=[mask])
+    champions.follow()
     with pytest.raises(DetectorError, match=r"no champion .*refused: .*\[score.views.cam-1\] mask cannot be applied"):
-        Mirror(tmp_path / "detectors", settings, "onnxruntime", views=[mask]).start()
+        champions.require()
+    champions.stop()
 
 
 def test_the_api_promotes_rolls_back_and_judges_with_what_the_registry_says(

@@ -6,11 +6,10 @@ import sqlite3
 
 import pytest
 
-from console.api import registry_reader
-from console.api.registry_reader import SCHEMA, RegistryReader, RunReader, listed
-from models import registry, run_files
+from models import registry, registry_reader, run_files
 from models.doubles import write_brightness_bundle
 from models.registry import DIGEST_TAG, RegisteredDetector
+from models.registry_reader import SCHEMA, RegistryReader, RunReader, listed
 from models.run_files import RunFile
 from models.runtime.card import CARD_FILE, bundle_digest
 from sightline.errors import DetectorError, RegistryError
@@ -65,6 +64,17 @@ def test_versions_come_newest_first_with_aliases_metrics_and_parameters(database
         {"auroc": 0.9},
         {"method": "padim"},
     )
+
+
+def test_an_alias_leads_to_one_version_of_each_product(database, caplog) -> None:
+    found = RegistryReader().named("champion", settings(database))
+    assert found == {"washer": RegisteredDetector("sightline.washer", "washer", "9", "x")}
+    assert RegistryReader().named("challenger", settings(database)) == {}
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM model_version_tags WHERE version = 9")
+    connection.close()
+    assert RegistryReader().named("champion", settings(database)) == {}
+    assert "champion passed over" in caplog.text
 
 
 def test_what_is_not_known_is_left_to_mlflow(database, tmp_path) -> None:

@@ -8,11 +8,12 @@ all.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
@@ -31,10 +32,14 @@ from sightline.settings import RegistrySettings
 P = ParamSpec("P")
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 SCHEMA = "dc11669786a5"
 """The revision of MLflow's tables that is known here, that of MLflow 3.17."""
 
 _SCHEME = "sqlite:///"
+_NAMED = "SELECT name, version FROM registered_model_aliases WHERE alias = ? ORDER BY name"
+_VERSION_TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
 _STORED = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
 _ARTIFACTS = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
 _TAGS = "SELECT key, value FROM tags WHERE run_uuid = ?"
@@ -52,6 +57,11 @@ class RegistryReader:
         """As `models.registry.entries`."""
         found = listed(settings)
         return registry.entries(settings) if found is None else found
+
+    def named(self, alias: str, settings: RegistrySettings) -> dict[str, RegisteredDetector]:
+        """As `models.registry.named`."""
+        found = _asked(settings, lambda connection: _named(connection, alias, settings))
+        return registry.named(alias, settings) if found is None else found
 
     def set_champion(self, product: str, version: str, settings: RegistrySettings) -> RegisteredDetector:
         """As `models.registry.set_champion`."""
@@ -157,6 +167,25 @@ def _schema(connection: sqlite3.Connection) -> str | None:
     return str(found[0]) if found else None
 
 
+def _named(connection: sqlite3.Connection, alias: str, settings: RegistrySettings) -> dict[str, RegisteredDetector]:
+    found = {}
+    for name, version in connection.execute(_NAMED, (alias,)).fetchall():
+        if not name.startswith(settings.model_prefix):
+            continue
+        tags = dict(connection.execute(_VERSION_TAGS, (name, version)).fetchall())
+        if DIGEST_TAG not in tags:
+            log.warning("%s passed over: it was not registered by Sightline", alias, extra={"detector": name})
+            continue
+        detector = _detector(name, version, tags, settings)
+        found[detector.product] = detector
+    return found
+
+
+def _detector(name: str, version: int, tags: Mapping[str, str], settings: RegistrySettings) -> RegisteredDetector:
+    product = tags.get(PRODUCT_TAG) or name.removeprefix(settings.model_prefix)
+    return RegisteredDetector(name, product, str(version), tags[DIGEST_TAG])
+
+
 def _entries(connection: sqlite3.Connection, settings: RegistrySettings) -> Iterator[RegistryEntry]:
     tags: dict[Any, dict[str, str]] = defaultdict(dict)
     for name, version, key, value in connection.execute("SELECT name, version, key, value FROM model_version_tags"):
@@ -178,9 +207,8 @@ def _entries(connection: sqlite3.Connection, settings: RegistrySettings) -> Iter
         own = tags[name, version]
         if not name.startswith(settings.model_prefix) or seen[name] > _NEWEST or DIGEST_TAG not in own:
             continue
-        product = own.get(PRODUCT_TAG) or name.removeprefix(settings.model_prefix)
         yield RegistryEntry(
-            RegisteredDetector(name, product, str(version), own[DIGEST_TAG]),
+            _detector(name, version, own, settings),
             tuple(aliases[name, version]),
             datetime.fromtimestamp(created / 1000, UTC),
             dict(metrics.get(run, {})),
