@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.chaos.catalogue import CATALOGUE
-from benchmarks.chaos.experiment import Report, run, schedule, show, write
+from benchmarks.chaos.experiment import Report, read, run, schedule, show, write
 from benchmarks.chaos.fault import Fault
 from benchmarks.chaos.line import Line
 from benchmarks.chaos.soak import SHARE, saturation
@@ -36,6 +36,9 @@ def chaos(
     soak: Annotated[
         float | None, typer.Option(min=1, help="Minutes of a steady 70 % load with a random fault now and then.")
     ] = None,
+    together: Annotated[
+        list[Path] | None, typer.Option(help="Break nothing: one table of earlier runs, a file of run/chaos each.")
+    ] = None,
     cameras: Annotated[int, typer.Option(min=1, help="Cameras that send.")] = 4,
     fps: Annotated[float, typer.Option(min=1, help="Frames a second of each.")] = 5.0,
 ) -> None:
@@ -43,6 +46,10 @@ def chaos(
 
     Starts a deployment of its own, with small disks where it may mount them. The results go to run/chaos.
     """
+    if together:
+        earlier = [read(file) for file in together]
+        show(Console(), *earlier)
+        raise typer.Exit(int(any(report.faults for report in earlier)))
     # ended by `timeout` or a service manager, it stops what it started, as after Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if unknown := sorted(set(only or ()) - CATALOGUE.keys()):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.chaos import detectors, disks, kills, network, records
+from benchmarks.chaos import detectors, disks, kills, listeners, network, records
 from benchmarks.chaos.fault import Fault
 
 CATALOGUE: dict[str, Fault] = {
-    fault.name: fault for fault in (*kills.FAULTS, *network.FAULTS, *disks.FAULTS, *records.FAULTS, *detectors.FAULTS)
+    fault.name: fault for room in (kills, network, disks, records, detectors, listeners) for fault in room.FAULTS
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -143,33 +144,42 @@ def inject(line: Line, fault: Fault, seed: str) -> Injection:
     return Injection(fault.name, seed, began, time.time(), recovery, broken, missed, fault.within)
 
 
-def show(console: Console, report: Report) -> None:
-    """The table by fault, the totals, and what is broken."""
+def show(console: Console, *reports: Report) -> None:
+    """The table by fault, the totals, and what is broken, over all the runs."""
     table = Table("fault", "injections", "frames", "lost", "duplicated", "recovery s: median", "max", box=None)
     by_fault: dict[str, list[Injection]] = {}
-    for one in report.injections:
+    for one in sorted((one for report in reports for one in report.injections), key=lambda one: one.fault):
         by_fault.setdefault(one.fault, []).append(one)
-    for name, all_of_it in sorted(by_fault.items()):
+    for name, all_of_it in by_fault.items():
         done = [one for one in all_of_it if not one.missed]
         times = [one.recovery for one in done if one.recovery is not None]
-        blamed = report.blamed.get(name, {})
+        blamed = [report.blamed.get(name, {}) for report in reports]
         table.add_row(
             name,
             str(len(done)),
-            str(report.captured.get(name, 0)),
-            str(blamed.get("lost", 0)),
-            str(blamed.get("duplicated", 0)),
+            str(sum(report.captured.get(name, 0) for report in reports)),
+            str(sum(kinds.get("lost", 0) for kinds in blamed)),
+            str(sum(kinds.get("duplicated", 0) for kinds in blamed)),
             f"{median(times):.1f}" if times else "",
             f"{max(times):.1f}" if times else "",
         )
     console.print(table)
-    done = [one for one in report.injections if not one.missed]
-    counts = ", ".join(f"{count} {fate}" for fate, count in report.counted.items())
-    console.print(f"{len(done)} injections of {len(by_fault)} kinds, seed {report.seed}; {counts}")
+    done = [one for all_of_it in by_fault.values() for one in all_of_it if not one.missed]
+    counted: Counter[str] = Counter()
+    for report in reports:
+        counted.update(report.counted)
+    counts = ", ".join(f"{count} {fate}" for fate, count in counted.items())
+    seeds = ", ".join(str(report.seed) for report in reports)
+    console.print(f"{len(done)} injections of {len(by_fault)} kinds, seed {seeds}; {counts}")
+    for report in reports:
+        _show_faults(console, report)
+
+
+def _show_faults(console: Console, report: Report) -> None:
     for fault in report.faults:
         console.print(f"[bold red]broken:[/] {fault}", soft_wrap=True)
-    for one in done:
-        if one.slow:
+    for one in report.injections:
+        if one.slow and not one.missed:
             console.print(f"slow: {one.fault} ({one.seed}): {one.recovery:.1f} s, at most {one.within:g} s")
     for name, kinds in sorted(report.blamed.items()):
         frames = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
@@ -185,6 +195,15 @@ def write(report: Report, folder: Path) -> Path:
     file = folder / f"chaos-{datetime.now(UTC):%Y%m%dT%H%M%S}-{report.seed}.json"
     file.write_text(json.dumps({"machine": machine(), **asdict(report)}, indent=2) + "\n")
     return file
+
+
+def read(file: Path) -> Report:
+    """The report that `write` wrote."""
+    found = json.loads(file.read_text())
+    del found["machine"]
+    injections = [Injection(**one) for one in found.pop("injections")]
+    findings = [Finding(one["kind"], tuple(map(tuple, one["keys"]))) for one in found.pop("findings")]
+    return Report(**found, injections=injections, findings=findings)
 
 
 def _next_commit(line: Line, since: float) -> float | None:

@@ -177,7 +177,7 @@ class Line:
         self._parts.callback(self.evidence.close)
         counted = TopicReader(self.kafka, self.kafka.topics.inspections if self.whole else self.kafka.topics.frames)
         self._parts.callback(counted.close)
-        for process in (*self.processes, self.twin):
+        for process in (*self.processes, self.twin, self.notify, self.console):
             self._parts.callback(process.stop)
         if self.whole:
             self._start_spark()
@@ -252,6 +252,9 @@ class Line:
         self.incidents = process("incidents", "streaming.incidents", alerts)
         self.history = process("history", "streaming.history", history)
         self.twin = process("history-twin", "streaming.history", history)
+        self.notify = process("notify", "sightline", {}, "notify")
+        self.console_port = free_port(HOST)
+        self.console = process("console", "console", {"SIGHTLINE_API_PORT": str(self.console_port)}, "serve")
 
 
 def kill(process: ManagedProcess, *, whole_tree: bool = True) -> None:
