@@ -6,8 +6,10 @@ Each side works on the same JPEGs with the same detector, in turn, round by roun
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,25 +17,37 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.anomalib_compare import Anomalib
 from benchmarks.bare import BareRuntime
+from benchmarks.line import PRODUCT
 from benchmarks.measured import Part, Series
 from benchmarks.pictures import Pictures
+from models.runtime.card import load_card
 from models.runtime.decode import decode
 from models.runtime.scorer import load_scorer
 
 
 def measure(
-    folder: Path, bundle: Path, pictures: Pictures, console: Console, *, rounds: int = 5, processes: int = 2
-) -> Part:
-    """Frames/s of the bare runtime, of a plain PyTorch loop over files, and of a Spark UDF called row by row."""
+    folder: Path, bundle: Path, pictures: Pictures, console: Console, *, rounds: int = 5, processes: int = 2,
+    anomalib: Path | None = None,
+) -> Part:  # fmt: skip
+    """Frames/s of the bare runtime, of a plain PyTorch loop over files, and of a Spark UDF called row by row.
+
+    With the Python of an environment that has `anomalib`, its OpenVINO inferencer is one more side.
+    """
     part = Part(f"baselines, {pictures.width} × {pictures.height}")
-    with TemporaryDirectory() as scratch, BareRuntime(bundle, pictures, processes) as runtime:
-        files = _write(Path(scratch), pictures)
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory())
+        runtime = stack.enter_context(BareRuntime(bundle, pictures, processes))
+        files = _write(Path(scratch) / "frames", pictures)
         sides: dict[str, Callable[[], float]] = {
             "bare runtime": lambda: runtime.rate(10),
             "plain Python loop with PyTorch": _loop(bundle, files, processes),
-            "Spark UDF, row by row": _rows(folder, bundle, Path(scratch), len(files), processes),
+            "Spark UDF, row by row": _rows(folder, bundle, files[0].parent, len(files), processes),
         }
+        if anomalib:
+            side = stack.enter_context(closing(Anomalib(anomalib)))
+            sides["anomalib's OpenVINO inferencer, file by file"] = _anomalib(side, folder, bundle, files, processes)
         found: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(-1, rounds):
             for name, side in sides.items():
@@ -47,6 +61,7 @@ def measure(
 
 
 def _write(folder: Path, pictures: Pictures) -> list[Path]:
+    folder.mkdir()
     files = [folder / f"{number:04d}.jpg" for number in range(len(pictures.jpegs))]
     for file, jpeg in zip(files, pictures.jpegs, strict=True):
         file.write_bytes(jpeg)
@@ -96,3 +111,21 @@ def _rows(folder: Path, bundle: Path, pictures: Path, count: int, cores: int) ->
         return count / (time.perf_counter() - began)
 
     return run
+
+
+def _anomalib(side: Anomalib, folder: Path, bundle: Path, files: list[Path], threads: int) -> Callable[[], float]:
+    """Its PaDiM, of the same backbone and levels, learnt from the same good pictures."""
+    place = folder / "anomalib"
+    shutil.rmtree(place, ignore_errors=True)
+    size = load_card(bundle).input_height
+    side.ask(
+        "fit",
+        method="padim",
+        data=str(folder / "data" / PRODUCT),
+        size=size,
+        threads=threads,
+        folder=str(place),
+        coreset=0.1,
+    )
+    paths = [str(file) for file in files]
+    return lambda: float(side.ask("files", paths=paths)["openvino"])

@@ -39,6 +39,9 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds that count; one more warms up.")] = 5,
     seconds: Annotated[float, typer.Option(min=5, help="How long a load is held for latencies.")] = 180.0,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the bare runtime, one a core.")] = 2,
+    anomalib: Annotated[
+        Path | None, typer.Option(help="Python of an environment with anomalib: a side of `baselines`.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of results and plots; run/bench/results.")] = None,
 ) -> None:
     """Measure this machine: throughput against the bare runtime, latency under load, and simpler ways beside them.
@@ -79,7 +82,7 @@ def bench(
         PartName.PIPELINE: lambda: pipeline.measure(folder, bundle, sent, console, rounds=rounds, processes=processes),
         PartName.LATENCY: lambda: latency.measure(folder, sent, console, seconds=seconds),
         PartName.BASELINES: lambda: baselines.measure(
-            folder, bundle, sent, console, rounds=rounds, processes=processes
+            folder, bundle, sent, console, rounds=rounds, processes=processes, anomalib=anomalib
         ),
         PartName.SQL: lambda: _sql(folder, bundle),
         PartName.HISTORY: lambda: history.as_part(history.measure(folder / "history", rounds=rounds)),
