@@ -26,6 +26,7 @@ class PartName(StrEnum):
     SQL = "sql"
     HISTORY = "history"
     SCALING = "scaling"
+    BROKERS = "brokers"
     OVERLOAD = "overload"
     SERVING = "serving"
 
@@ -87,6 +88,7 @@ def bench(
         PartName.SQL: lambda: _sql(folder, bundle),
         PartName.HISTORY: lambda: history.as_part(history.measure(folder / "history", rounds=rounds)),
         PartName.SCALING: lambda: scaling.measure(folder, sent, console, rounds=min(rounds, 3)),
+        PartName.BROKERS: lambda: scaling.measure_brokers(folder, sent, console),
         PartName.OVERLOAD: lambda: overload.measure(folder, sent, console, seconds=min(seconds, 60)),
         PartName.SERVING: lambda: serving.measure(folder, bundle, sent, console, rounds=rounds, processes=processes),
         PartName.NAIVE: lambda: latency.measure(folder, sent, console, seconds=seconds, module="benchmarks.naive"),

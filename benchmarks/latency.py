@@ -92,12 +92,16 @@ def measure(
 
 
 def find_saturation(bench: Bench, console: Console) -> tuple[float, Sequence[Held]]:
-    """The highest rate that was kept up with, by bisection below the rate at which a backlog drains."""
+    """The highest rate that was kept up with, by bisection below the rate at which a backlog drains.
+
+    What answers in bursts seems to drain faster than it does, so the search goes on until something was kept up with.
+    """
     bench.hold(10, 30)  # to warm up
     drained = bench.hold(0, 600).carried
-    low, high, steps = 0.4 * drained, 1.1 * drained, []
-    for _ in range(SEARCH_STEPS):
-        rate = (low + high) / 2
+    low, high = 0.0, 1.1 * drained
+    steps: list[Held] = []
+    while len(steps) < SEARCH_STEPS or not low:
+        rate = (low + high) / 2 if low else 0.68 * high
         held = bench.hold(rate, SEARCH_SECONDS)
         steps.append(held)
         kept_up = held.lag < KEPT_UP_SECONDS

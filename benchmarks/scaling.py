@@ -76,11 +76,10 @@ class _Bench:
 
 
 def measure(folder: Path, pictures: Pictures, console: Console, *, rounds: int = 3) -> Part:
-    """Workers with a detector that waits, workers with the real one, and brokers."""
+    """Workers with a detector that waits, and workers with the real one."""
     part = Part(f"scaling, {CAMERAS} cameras of {pictures.width} × {pictures.height}")
     _workers(part, folder, pictures, console, rounds=rounds, module="benchmarks.waiting")
     _workers(part, folder, pictures, console, rounds=rounds, module="streaming.score")
-    _brokers(part, folder, pictures, console)
     return part
 
 
@@ -118,8 +117,9 @@ def _workers(part: Part, folder: Path, pictures: Pictures, console: Console, *, 
     part.add(f"{kind}, a worker is killed: longest silence after it", Series(tuple(recovery)), "s", most=10)
 
 
-def _brokers(part: Part, folder: Path, pictures: Pictures, console: Console) -> None:
+def measure_brokers(folder: Path, pictures: Pictures, console: Console) -> Part:
     """A held load through one broker and through three with three copies each, one of which is killed."""
+    part = Part(f"brokers, {CAMERAS} cameras of {pictures.width} × {pictures.height}")
     rate, frames = 16.0, 16 * 60
     for count in (1, 3):
         with ExitStack() as parts:
@@ -148,6 +148,7 @@ def _brokers(part: Part, folder: Path, pictures: Pictures, console: Console) -> 
                 part.add("one of three is killed: longest silence after it", silence, "s", most=30)
             bench.cameras.close()
             bench.watch.close()
+    return part
 
 
 def _several(folder: Path, count: int) -> BrokerCluster:
