@@ -16,11 +16,11 @@ import msgspec
 import tomli_w
 
 from benchmarks.chaos.evidence import TopicReader
-from benchmarks.chaos.fault import BrokenError, Fault, idle, insist, wait_for
+from benchmarks.chaos.fault import BrokenError, Fault, idle, insist
 from benchmarks.chaos.kills import frozen, tree
 from benchmarks.chaos.line import HOST, Line
 
-_SECRET = "whsec_c2lnaHRsaW5lLWNoYW9zLXNlY3JldA=="
+_SECRET = "whsec_c2lnaHRsaW5lLWNoYW9zLXNlY3JldHMh"
 _START_SECONDS = 120.0
 _LATE_SECONDS = 180.0
 """A receiver that timed out is tried again after growing pauses."""
@@ -70,7 +70,7 @@ def receiver_hangs(line: Line, rng: random.Random) -> float:
         for _ in alerts.read():
             pass
         with _notified(line, receiver):
-            wait_for(lambda: receiver.hung > 0, _START_SECONDS, "an alert for the receiver", every=0.1)
+            insist(lambda: receiver.hung > 0, _START_SECONDS, "an alert for the receiver")
             idle(rng, 10)
             _unmoved(line, "a receiver of alerts hangs")
             released = time.monotonic()
@@ -84,7 +84,7 @@ def console_hangs(line: Line, rng: random.Random) -> float:
     """The server of the console stands still, with all that it reads; afterwards it answers again."""
     line.console.start()
     try:
-        wait_for(lambda: _answers(line), _START_SECONDS, "the console's first page", every=0.2)
+        insist(lambda: _answers(line), _START_SECONDS, "the console's first page")
         with frozen(tree(line.console.pid)):
             idle(rng, 10)
             _unmoved(line, "the console hangs")

@@ -15,8 +15,8 @@ MAY_IMPORT = {
     "sightline": (),
     "producers": ("sightline",),
     "models": ("sightline",),
-    "streaming": ("sightline", "models.runtime", "models.registry", "infra.spark"),
-    "console": ("sightline", "models.runtime", "models.registry", "models.run_files"),
+    "streaming": ("sightline", "models.runtime", "models.registry", "models.registry_reader", "infra.spark"),
+    "console": ("sightline", "models.runtime", "models.registry", "models.registry_reader", "models.run_files"),
     "infra": ("sightline",),
 }
 HEAVY = {"pyspark", "torch", "mlflow", "kafka", "confluent_kafka", "cv2", "numpy"}

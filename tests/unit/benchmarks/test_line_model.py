@@ -16,7 +16,7 @@ def test_a_lone_frame_waits_for_planning_and_judging_and_nothing_else() -> None:
 
 
 def test_a_frame_that_comes_during_a_batch_waits_for_the_next() -> None:
-    # batches of n frames follow each other without a pause and take 70 + 28.3 n ms: at 20 frames/s n is 3 on average
+    # batches of n frames follow each other without a pause and take 70 + 26.8 n ms: at 20 frames/s n is 3 on average
     found = simulate(FREE, ONE, rate=20, cameras=1)
     assert found.carried == pytest.approx(20, rel=0.02)
     assert found.percentile(50) > FREE.batch_ms + 2 * FREE.judge_ms
