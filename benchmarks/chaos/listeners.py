@@ -76,7 +76,7 @@ def receiver_hangs(line: Line, rng: random.Random) -> float:
             released = time.monotonic()
             receiver.release()
             due = {name for record in alerts.read() if (name := _told(record.value()))}
-            insist(lambda: due <= receiver.heard, _LATE_SECONDS, f"the {len(due)} alerts that a receiver missed")
+            _insist_on_hearing(receiver, due)
     return released
 
 
@@ -93,6 +93,17 @@ def console_hangs(line: Line, rng: random.Random) -> float:
     finally:
         line.console.stop()
     return back
+
+
+def _insist_on_hearing(receiver: Receiver, due: set[str]) -> None:
+    deadline = time.monotonic() + _LATE_SECONDS
+    while missing := due - receiver.heard:
+        if time.monotonic() > deadline:
+            shown = ", ".join(sorted(missing)[:3])
+            raise BrokenError(
+                f"{len(missing)} of {len(due)} alerts were not sent on after {_LATE_SECONDS:g} s: {shown}"
+            )
+        time.sleep(0.1)
 
 
 def _unmoved(line: Line, what: str) -> None:
