@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,17 +18,16 @@ from rich.console import Console
 
 from benchmarks.measured import Part, Series, ratio, show
 from infra.broker import BrokerSettings, EmbeddedBroker
+from infra.jars import CONFIGURATIONS
 from infra.java import find_java
 from infra.shared_classes import lacking
 from infra.spark import SparkSettings, build_session
-
-PARTS = ("broker", "spark")
 
 
 def measure(rounds: int) -> Part:
     """Seconds until the broker serves, and until Spark has run its first job; each start in a process of its own."""
     part = Part("starts")
-    for name in PARTS:
+    for name in CONFIGURATIONS:
         found: dict[bool, list[float]] = {True: [], False: []}
         for number in range(-1, rounds):  # the first fills the system's cache and does not count
             for kept in found:
@@ -66,20 +66,19 @@ def _once(name: str, scratch: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--once", choices=PARTS, help="one start, its seconds on stdout")
+    parser.add_argument("--once", choices=CONFIGURATIONS, help="one start, its seconds on stdout")
     parser.add_argument("--from-jars", action="store_true", help="with --once: as if no classes were kept")
     given = parser.parse_args()
-    if lacking(PARTS, find_java()):
+    if lacking(CONFIGURATIONS, find_java()):
         parser.error("no classes are kept for this Java; `sightline jars` keeps them")
     if not given.once:
         show(Console(), measure(given.rounds))
         return
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as patches:
         if given.from_jars:
-            with patch("infra.broker.options", return_value=()), patch("infra.spark.options", return_value=()):
-                print(_once(given.once, Path(scratch)))
-        else:
-            print(_once(given.once, Path(scratch)))
+            for room in ("broker", "spark"):
+                patches.enter_context(patch(f"infra.{room}.options", return_value=()))
+        print(_once(given.once, Path(scratch)))
 
 
 if __name__ == "__main__":

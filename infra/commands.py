@@ -196,9 +196,9 @@ def jars(
 ) -> None:
     """Fetch the jars that Spark and the embedded broker need (70 MB), unless they are here already.
 
-    Then run both once and keep the classes that Java loads (270 MB), so that they start in half the time. What is
-    fetched is written in `infra/ivy.xml`; the jars lie with the Python environment. A mirror of your own is
-    named in Ivy's usual place, `~/.ivy2/ivysettings.xml`.
+    Then run both once and keep the classes that Java loads (270 MB), so that they start in little more than half the
+    time. What is fetched is written in `infra/ivy.xml`; the jars lie with the Python environment. A mirror of your own
+    is named in Ivy's usual place, `~/.ivy2/ivysettings.xml`.
 
     Examples:
 
@@ -217,7 +217,7 @@ def jars(
     found = resolve(chosen, progress=lambda jar: typer.echo(f"  {jar}"))
     typer.echo(f"{len(found)} jars in {jar_folder()}")
     if unkept := lacking(chosen, find_java()):
-        typer.echo(f"running {' and '.join(unkept)} once, so that later starts take half the time: a minute or two")
+        typer.echo(f"running {' and '.join(unkept)} once, so that later starts are shorter: a minute or two")
         try:
             keep(unkept)
         except PrerequisiteError as error:

@@ -28,7 +28,7 @@ def find_java() -> Path:
     Raises PrerequisiteError, with the command that installs one, when there is none, when its version is not one that
     Spark runs on, or when it is a trimmed runtime.
     """
-    program = _program()
+    program = java_program()
     modules = _modules(program)
     release = _release(modules)
     if release != 17 and release < 21:
@@ -40,7 +40,8 @@ def find_java() -> Path:
     return program
 
 
-def _program() -> Path:
+def java_program() -> Path:
+    """The same program, unchecked: no process is started. Raises PrerequisiteError when there is none."""
     if home := os.environ.get("JAVA_HOME"):
         program = Path(home) / "bin" / ("java.exe" if os.name == "nt" else "java")
         if not program.is_file():

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -136,8 +135,6 @@ def _end(spark: SparkSession) -> None:
     assert gateway is not None
     jvm: subprocess.Popen[bytes] = gateway.proc
     gateway.shutdown()
-    SparkContext._gateway = SparkContext._jvm = None
-    os.environ.pop("PYSPARK_GATEWAY_PORT", None)
     if jvm.stdin:
         jvm.stdin.close()
     jvm.wait(_EXIT_SECONDS)

@@ -1,8 +1,9 @@
 """Classes that the JVMs of Spark and of the broker keep from one start to the next (class data sharing, JEP 350).
 
 A start reads, checks and links ten thousand classes. `infra.rehearsal` lets Java write beside the jars what it loaded
-once, and later starts map that file, which takes broker and Spark a good third less (`benchmarks.starts`). Java passes
-over a file that does not fit, as after its own update, and starts as slowly as without.
+once, and later starts map that file, which takes broker and Spark little more than half the time
+(`benchmarks.starts`). Java passes over a file that does not fit, as after its own update, and starts as slowly as
+without.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from infra.jars import locate
-from infra.java import SHARED_CORES, find_java
+from infra.java import SHARED_CORES, find_java, java_program
 from infra.shared_classes import options
 from sightline.errors import SettingsError
 from sightline.settings import Section, run_folder
@@ -58,7 +58,12 @@ class SparkSettings(Section):
     """With a cluster whose workers announce GPUs: how many tasks share one. 0 asks for none."""
     folder: Path = Field(default_factory=lambda: run_folder() / "spark")
     conf: dict[str, str] = Field(default_factory=dict)
-    """Further Spark keys, which win over all that is set here."""
+    """Further Spark keys, which win over all that is set here; jars are added to ours."""
+
+    @property
+    def local(self) -> bool:
+        """Whether driver and executors are one process."""
+        return self.master.startswith("local")
 
 
 SMALL_BATCHES = {
@@ -104,7 +109,6 @@ def session_conf(settings: SparkSettings) -> dict[str, str]:
     """All Spark keys of a session, `settings.conf` included; raises PrerequisiteError when the jars are missing."""
     folder = settings.folder.absolute()
     return {
-        **_jars(settings),
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": settings.driver_host,
         "spark.driver.bindAddress": settings.driver_host,
@@ -136,19 +140,19 @@ def session_conf(settings: SparkSettings) -> dict[str, str]:
         "spark.databricks.delta.snapshotPartitions": "2",
         **_gpus(settings),
         **settings.conf,
+        **_jars(settings),
     }
 
 
 def _jars(settings: SparkSettings) -> dict[str, str]:
     """Where Spark finds our jars: sent to executors, or on the class path where there is one JVM alone."""
-    jars = locate("spark")
-    if not settings.master.startswith("local"):
-        return {"spark.jars": ",".join(map(str, jars))}
-    return {"spark.driver.extraClassPath": os.pathsep.join(map(str, jars))}
+    key, separator = ("spark.driver.extraClassPath", os.pathsep) if settings.local else ("spark.jars", ",")
+    own = [settings.conf[key]] if key in settings.conf else []
+    return {key: separator.join([*map(str, locate("spark")), *own])}
 
 
 def _shared_classes(settings: SparkSettings) -> tuple[str, ...]:
-    return options("spark", find_java()) if settings.master.startswith("local") else ()
+    return options("spark", java_program()) if settings.local else ()
 
 
 def _gpus(settings: SparkSettings) -> dict[str, str]:
@@ -158,7 +162,7 @@ def _gpus(settings: SparkSettings) -> dict[str, str]:
     """
     if not settings.tasks_per_gpu:
         return {}
-    if settings.master.startswith("local"):
+    if settings.local:
         raise SettingsError(
             f"[spark] tasks_per_gpu is {settings.tasks_per_gpu} and master is {settings.master!r}: GPUs are shared out "
             "by a cluster (spark://…); with local[N] leave it at 0, all N tasks use the first GPU"

@@ -41,16 +41,20 @@ class Fault:
     table: bool = False
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.002) -> None:
+What = str | Callable[[], str]
+"""What is waited for, as its error tells it; a function is asked when the time is up."""
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: What, every: float = 0.002) -> None:
     """Return in the moment in which `condition` holds; raises MissedError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise MissedError(f"not within {seconds:g} s: {what}")
+            raise MissedError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(every)
 
 
-def insist(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def insist(condition: Callable[[], bool], seconds: float, what: What) -> None:
     """As `wait_for`, for what must come; raises BrokenError."""
     try:
         wait_for(condition, seconds, what, every=0.1)

@@ -35,6 +35,20 @@ def test_the_owners_keys_win() -> None:
     assert conf["spark.driver.bindAddress"] == "driver.example.com"
 
 
+@pytest.mark.parametrize(
+    ("master", "key", "own"),
+    [
+        ("local[2]", "spark.driver.extraClassPath", "/opt/own.jar:/opt/more.jar"),
+        ("spark://cluster:7077", "spark.jars", "/opt/own.jar,/opt/more.jar"),
+    ],
+)
+def test_the_owners_jars_come_beside_ours(master: str, key: str, own: str) -> None:
+    ours = session_conf(SparkSettings(master=master))[key]
+    assert "delta" in ours
+    both = session_conf(SparkSettings(master=master, conf={key: own}))[key]
+    assert both == f"{ours}{own[len('/opt/own.jar')]}{own}"
+
+
 def test_keys_come_from_the_configuration_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "site.toml"
     file.write_text('[spark]\nmaster = "local[8]"\n[spark.conf]\n"spark.hadoop.fs.s3a.path.style.access" = "true"\n')

@@ -10,7 +10,7 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from benchmarks.chaos.listeners import Receiver, _told
+from benchmarks.chaos.listeners import Receiver, _due
 
 
 def post(url: str, name: str, timeout: float) -> int:
@@ -34,10 +34,14 @@ def test_it_hangs_until_it_is_released() -> None:
         assert {"b.0", "c.0"} <= receiver.heard
 
 
-@pytest.mark.parametrize(("state", "name"), [("opened", "x.2"), ("closed", "x.2"), ("updated", None)])
-def test_what_a_receiver_is_told_of_goes_by_state(state: str, name: str | None) -> None:
-    assert _told(msgspec.json.encode({"alert_id": "x", "revision": 2, "state": state})) == name
+def alert(name: str, state: str, revision: int = 0) -> bytes:
+    return msgspec.json.encode({"alert_id": name, "revision": revision, "state": state})
 
 
-def test_a_tombstone_is_told_to_nobody() -> None:
-    assert _told(None) is None
+def test_a_receiver_is_due_what_opened_and_its_end() -> None:
+    told = [alert("x", "opened"), alert("x", "updated", 1), alert("x", "closed", 2), alert("y", "opened")]
+    assert _due(told) == {"x.0", "x.2", "y.0"}
+
+
+def test_the_end_of_what_opened_before_it_listened_is_not_due() -> None:
+    assert _due([alert("x", "updated", 3), alert("x", "closed", 4)]) == set()
