@@ -1,12 +1,13 @@
-"""Clusters on loopback: Spark's own standalone master with workers that come and go, and several brokers."""
+"""Clusters on one machine: Spark's own standalone master with workers that come and go, and several brokers."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,12 +20,21 @@ from confluent_kafka.admin import AdminClient
 from infra import ports
 from infra.broker_config import logging_properties, server_properties
 from infra.jars import locate
-from infra.java import SHARED_CORES, find_java
+from infra.java import SHARED_CORES, java_program
 from sightline.errors import BrokerError, SightlineError
 
 _HOST = "127.0.0.1"
 _CLUSTER_ID = "c2lnaHRsaW5lLWJlbmNoIQ"
 _START_SECONDS = 60.0
+_EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where a broker runs: its address, and the words before a command that start it there."""
+
+    address: str = _HOST
+    prefix: tuple[str, ...] = ()
 
 
 class SparkCluster:
@@ -82,6 +92,15 @@ class SparkCluster:
         """SIGKILL to the newest worker, its executor and the Python processes below."""
         _kill_tree(self._workers.pop())
 
+    @property
+    def workers(self) -> int:
+        """How many workers live."""
+        return sum(worker.poll() is None for worker in self._workers)
+
+    def executors(self) -> list[psutil.Process]:
+        """The JVMs that run the query's tasks."""
+        return [process for process in self.processes() if _EXECUTOR in _command(process)]
+
     def processes(self) -> list[psutil.Process]:
         """Everything that the workers run, themselves included."""
         return [process for worker in self._workers for process in _tree(worker.pid)]
@@ -90,7 +109,7 @@ class SparkCluster:
         name = name or role
         package = role if "." in role else f"{role.lower()}.{role}"
         command = [
-            str(find_java()),
+            str(java_program()),
             *("-cp", str(self._home / "jars" / "*")),
             "-Xmx128m",
             *SHARED_CORES,
@@ -111,22 +130,26 @@ class SparkCluster:
 
 
 class BrokerCluster:
-    """`count` brokers, each also a controller; every topic with as many copies as `infra.topics` is asked for."""
+    """A broker for each of `hosts`, also a controller; topics have as many copies as `infra.topics` is asked for."""
 
-    def __init__(self, folder: Path, count: int = 3) -> None:
+    def __init__(self, folder: Path, hosts: Sequence[Host] = (Host(),) * 3) -> None:
         self._folder = folder
-        self._nodes = range(1, count + 1)
-        self._ports = {node: (ports.free_port(_HOST), ports.free_port(_HOST)) for node in self._nodes}
+        self._hosts = dict(enumerate(hosts, 1))
+        self._ports = {node: (ports.free_port(_HOST), ports.free_port(_HOST)) for node in self._hosts}
         self._running: dict[int, subprocess.Popen[bytes]] = {}
-        self.bootstrap = ",".join(f"{_HOST}:{port}" for port, _ in self._ports.values())
+        self.bootstrap = ",".join(f"{self._hosts[node].address}:{port}" for node, (port, _) in self._ports.items())
+
+    @property
+    def nodes(self) -> list[int]:
+        return list(self._hosts)
 
     def __enter__(self) -> Self:
         try:
-            for node in self._nodes:
+            for node in self._hosts:
                 self._prepare(node)
-            for node in self._nodes:
+            for node in self._hosts:
                 self.start(node)
-            self._wait(len(self._nodes))
+            self._wait(len(self._hosts))
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -156,6 +179,19 @@ class BrokerCluster:
         process.kill()
         process.wait()
 
+    def runs(self, node: int) -> bool:
+        """Whether this broker's process lives."""
+        return node in self._running and self._running[node].poll() is None
+
+    def in_sync(self) -> bool:
+        """Whether every partition has all its copies; False too while no broker answers."""
+        try:
+            topics = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=5).topics
+        except KafkaException:
+            return False
+        found = [partition for topic in topics.values() for partition in topic.partitions.values()]
+        return bool(found) and all(len(partition.isrs) == len(partition.replicas) for partition in found)
+
     def cpu_seconds(self) -> float:
         """Processor time of all brokers so far."""
         times = [psutil.Process(process.pid).cpu_times() for process in self._running.values()]
@@ -163,7 +199,8 @@ class BrokerCluster:
 
     def _java(self, node: int) -> list[str]:
         return [
-            str(find_java()),
+            *self._hosts[node].prefix,
+            str(java_program()),
             *("-cp", os.pathsep.join(map(str, locate("broker")))),
             f"-Dlog4j2.configurationFile={(self._folder / f'log-{node}.properties').as_uri()}",
             "-Xmx320m",
@@ -172,12 +209,14 @@ class BrokerCluster:
 
     def _prepare(self, node: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        port, controller = self._ports[node]
+        (port, controller), host = self._ports[node], self._hosts[node].address
         (self._folder / f"log-{node}.properties").write_text(logging_properties(self._folder / f"kafka-{node}.log"))
-        text = server_properties(host=_HOST, port=port, controller_port=controller, data=self._folder / f"data-{node}")
+        text = server_properties(host=host, port=port, controller_port=controller, data=self._folder / f"data-{node}")
         more: Mapping[str, object] = {
             "node.id": node,
-            "controller.quorum.voters": ",".join(f"{n}@{_HOST}:{c}" for n, (_, c) in self._ports.items()),
+            "controller.quorum.voters": ",".join(
+                f"{n}@{self._hosts[n].address}:{c}" for n, (_, c) in self._ports.items()
+            ),
             "offsets.topic.replication.factor": 3,
             "transaction.state.log.replication.factor": 3,
             "transaction.state.log.min.isr": 2,
@@ -210,6 +249,13 @@ def _tree(pid: int) -> list[psutil.Process]:
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
     except psutil.NoSuchProcess:
         return []
 

@@ -123,7 +123,7 @@ def measure_brokers(folder: Path, pictures: Pictures, console: Console) -> Part:
     rate, frames = 16.0, 16 * 60
     for count in (1, 3):
         with ExitStack() as parts:
-            several = parts.enter_context(_several(folder, count)) if count > 1 else None
+            several = parts.enter_context(_three(folder)) if count > 1 else None
             line = parts.enter_context(LineUnderTest(folder, brokers=several, partitions=PARTITIONS))
             bench = _Bench(line, Cameras(line.kafka, pictures), Watch(line.kafka), part)
             bench.hold(480, rate)
@@ -151,10 +151,10 @@ def measure_brokers(folder: Path, pictures: Pictures, console: Console) -> Part:
     return part
 
 
-def _several(folder: Path, count: int) -> BrokerCluster:
+def _three(folder: Path) -> BrokerCluster:
     scratch = folder / "brokers"
     shutil.rmtree(scratch, ignore_errors=True)
-    return BrokerCluster(scratch, count)
+    return BrokerCluster(scratch)
 
 
 def _longest_silence(seen: Seen, since: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from rich.console import Console
 from benchmarks.chaos.catalogue import CATALOGUE
 from benchmarks.chaos.experiment import Report, read, run, schedule, show, write
 from benchmarks.chaos.fault import Fault
-from benchmarks.chaos.line import Line
+from benchmarks.chaos.grown import GrownLine
+from benchmarks.chaos.line import DISKS, DISKS_OF_AN_HOUR, Line
 from benchmarks.chaos.soak import SHARE, saturation
 from benchmarks.chaos.soak import run as soaked
 from benchmarks.chaos.soak import write as write_soak
@@ -58,27 +60,53 @@ def chaos(
     console = Console()
     faults = [CATALOGUE[name] for name in only or CATALOGUE]
     if short:
-        faults = [fault for fault in faults if not fault.whole and not fault.disks]
+        faults = [fault for fault in faults if not (fault.whole or fault.needs)]
         injections = injections or SHORT_INJECTIONS
-    whole = any(fault.whole for fault in faults) or not (short or only)
-    with tempfile.TemporaryDirectory(prefix="sightline-chaos-") as folder:
-        with Line(Path(folder) / "run", cameras=cameras, fps=fps, whole=whole) as line:
-            can = [fault for fault in faults if line.disks or not fault.disks]
-            for fault in faults:
-                if fault not in can:
-                    console.log(f"not run: {fault.name} needs small disks, which only root can mount")
-            if soak:
-                report = _soak(line, can, seed, soak, results, console)
-            else:
-                report = run(line, schedule(can, seed, injections), seed, console, time.monotonic() + minutes * 60)
-        if report.faults:
-            kept = results / f"logs-{seed}"
-            _keep_logs(Path(folder) / "run" / "logs", kept)
-            console.log(f"logs: {kept}")
-    show(console, report)
-    console.print(f"results: {write(report, results)}")
-    if report.faults:
+    if soak:
+        faults = [fault for fault in faults if not fault.grown]
+    deadline = time.monotonic() + minutes * 60
+
+    def one_after_another(line: Line, can: list[Fault]) -> Report:
+        return run(line, schedule(can, seed, injections), seed, console, deadline)
+
+    def for_long(line: Line, can: list[Fault]) -> Report:
+        return _soak(line, can, seed, soak or 0.0, results, console)
+
+    reports = []
+    for kind in (Line, GrownLine):
+        if those := [fault for fault in faults if fault.grown == (kind is GrownLine)]:
+            with tempfile.TemporaryDirectory(prefix="sightline-chaos-") as folder:
+                made = kind(
+                    Path(folder) / "run",
+                    cameras=cameras,
+                    fps=fps,
+                    whole=any(fault.whole for fault in those),
+                    disks=DISKS_OF_AN_HOUR if soak else DISKS,
+                )
+                reports.append(_break(made, those, for_long if soak else one_after_another, results, console))
+            console.print(f"results: {write(reports[-1], results)}")
+            if reports[-1].stopped:
+                break
+    show(console, *reports)
+    if any(report.faults for report in reports):
         raise typer.Exit(1)
+
+
+def _break(
+    line: Line, faults: list[Fault], how: Callable[[Line, list[Fault]], Report], results: Path, console: Console
+) -> Report:
+    """Those of `faults` that can be done here, done to `line` in one way or the other; keeps logs when it broke."""
+    with line:
+        can = [fault for fault in faults if fault.needs is None or fault.needs in line.has]
+        for fault in faults:
+            if fault not in can:
+                console.log(f"not run: {fault.name} needs {fault.needs}, which only root can make")
+        report = how(line, can)
+    if report.faults:
+        kept = results / f"logs-{report.seed}"
+        _keep_logs(line.folder / "logs", kept)
+        console.log(f"logs: {kept}")
+    return report
 
 
 def _soak(line: Line, faults: list[Fault], seed: int, minutes: float, results: Path, console: Console) -> Report:

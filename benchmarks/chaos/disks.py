@@ -67,10 +67,10 @@ def tear(file: Path, rng: random.Random) -> None:
 
 
 FAULTS = (
-    Fault("disk-full-checkpoint", _full("checkpoints", 3, 8), 4, disks=True),
-    Fault("disk-full-tables", _full("tables", 5, 10), 4, disks=True, table=True),
-    Fault("disk-full-broker", _full("kafka", 3, 6), 3, disks=True, whole=False),
-    Fault("disk-full-spool", spool_full, 4, disks=True, whole=False),
+    Fault("disk-full-checkpoint", _full("checkpoints", 3, 8), 4, needs="small disks"),
+    Fault("disk-full-tables", _full("tables", 5, 10), 4, needs="small disks", table=True),
+    Fault("disk-full-broker", _full("kafka", 3, 6), 3, needs="small disks", whole=False),
+    Fault("disk-full-spool", spool_full, 4, needs="small disks", whole=False),
     Fault("torn-score-offsets", _torn(lambda line: line.score, "score", "offsets"), 4),
     Fault("torn-score-commits", _torn(lambda line: line.score, "score", "commits"), 4),
     Fault("torn-history-offsets", _torn(lambda line: line.history, "history/inspections", "offsets"), 3, table=True),

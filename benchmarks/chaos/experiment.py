@@ -64,6 +64,8 @@ class Report:
     """For each fault and kind of finding, the frames that were captured after it and before the next."""
     counted: dict[str, int] = field(default_factory=dict)
     """All frames, by fate."""
+    stopped: bool = False
+    """Whether somebody ended it before its time."""
 
     @property
     def faults(self) -> list[str]:
@@ -98,6 +100,7 @@ def run(line: Line, planned: Sequence[tuple[Fault, str]], seed: int, console: Co
             report.injections.append(done)
             console.log(f"{number + 1}/{len(planned)} {fault.name} ({own}): {_outcome(done)}")
     except KeyboardInterrupt:
+        report.stopped = True
         console.log("stopped; what was done is judged all the same")
     conclude(line, report)
     return report

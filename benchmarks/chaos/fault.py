@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.chaos.line import Line
+from benchmarks.chaos.line import Line, Rooted
 
 
 class MissedError(Exception):
@@ -27,16 +27,18 @@ clock, from which the recovery counts. Raises MissedError or BrokenError."""
 class Fault:
     """A way to break the line. After it every frame must have one fate, with nobody's help.
 
-    `times` of it are injected in a full run. `whole` tells whether it needs the line behind the cameras, `disks`
-    whether it needs small disks. `within` is the longest recovery in seconds that the fault allows: of the rate of
-    verdicts, or with `table` of commits to the table of inspections.
+    `times` of it are injected in a full run. `whole` tells whether it needs the line behind the cameras, `grown`
+    whether it needs several brokers and Spark workers, `needs` what only root can make. `within` is the longest
+    recovery in seconds that the fault allows: of the rate of verdicts, or with `table` of commits to the table of
+    inspections.
     """
 
     name: str
     inject: Inject
     times: int
     whole: bool = True
-    disks: bool = False
+    grown: bool = False
+    needs: Rooted | None = None
     within: float = 120.0
     table: bool = False
 

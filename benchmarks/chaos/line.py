@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import psutil
 from confluent_kafka import KafkaException
@@ -38,8 +38,12 @@ RULE = Rule(window=5, defects=2, close_after=5, cool_down=2.0)
 HISTORY_SECONDS = 2.0
 READY_SECONDS = 900.0
 """For machines that are busy with other things; nothing is timed before."""
+Rooted = Literal["small disks", "networks of its own"]
+"""What only root can make."""
 DISKS = {"kafka": 2048, "tables": 512, "checkpoints": 64, "spool": 8}
 """Mebibytes of each small disk."""
+DISKS_OF_AN_HOUR = {**DISKS, "kafka": 6144, "tables": 3072}
+"""For a load that lasts; they are memory."""
 
 
 class ProxiedBroker(EmbeddedBroker):
@@ -72,16 +76,19 @@ class Line:
     """Broker and cameras, and with `whole` the score query, incidents and history too; leaves nothing running.
 
     `cameras` send `fps` frames a second each. The processes reach the broker through `proxy`; the oracle does not.
-    `small_disks` are mounted where that is allowed.
+    `disks` are small ones, in mebibytes by folder, made where that is allowed.
     """
 
-    def __init__(self, folder: Path, *, cameras: int, fps: float, whole: bool = True, small_disks: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, cameras: int, fps: float, whole: bool = True, disks: Mapping[str, int] = DISKS
+    ) -> None:
         self.folder = folder
         self.whole = whole
-        self._small_disks = small_disks
+        self._disks = disks
         self.rate = cameras * fps
         self.champion = "1"
         """Version of the detector that is in force."""
+        self.has: set[Rooted] = set()
         self.disks: dict[str, SmallDisk] = {}
         self._cameras, self._fps = cameras, fps
         self._parts = ExitStack()
@@ -116,6 +123,9 @@ class Line:
         if self.broker.pid is None:
             self.broker.stop()
             self.broker.start()
+        self._revive_processes()
+
+    def _revive_processes(self) -> None:
         for process in self.processes:
             if not process.running:
                 process.stop()
@@ -159,17 +169,7 @@ class Line:
         folder = self.folder
         folder.mkdir(parents=True)
         self._parts.enter_context(_environment("SIGHTLINE_RUN", str(folder)))
-        with contextlib.suppress(PrerequisiteError):
-            for name, size in DISKS.items() if self._small_disks else ():
-                self.disks[name] = SmallDisk(folder / name, size)
-                self._parts.callback(self.disks[name].close)
-        self.broker = ProxiedBroker(
-            BrokerSettings.load(folder=folder / "kafka", heap="384m", free_disk_mb=0, start_seconds=READY_SECONDS)
-        )
-        self._parts.callback(self.broker.proxy.close)
-        self._parts.enter_context(self.broker)
-        self.proxy = self.broker.proxy
-        self.kafka = KafkaSettings.load(bootstrap=self.broker.bootstrap)
+        self.kafka = self._start_broker()
         write_endpoint(self.kafka.bootstrap)
         ensure_topics(self.kafka)
         self._plan()
@@ -190,6 +190,30 @@ class Line:
             raise SightlineError(f"the line did not reach {self.rate:g} frames/s; see the logs in {folder / 'logs'}")
         if self.whole:
             self._wait_for_tables()
+
+    def _start_broker(self) -> KafkaSettings:
+        """Start what the line needs before its own processes, and tell how the oracle reaches the broker."""
+        with contextlib.suppress(PrerequisiteError):
+            for name, size in self._disks.items():
+                self.disks[name] = SmallDisk(self.folder / name, size)
+                self._parts.callback(self.disks[name].close)
+            if self.disks:
+                self.has.add("small disks")
+        self.broker = ProxiedBroker(
+            BrokerSettings.load(folder=self.folder / "kafka", heap="384m", free_disk_mb=0, start_seconds=READY_SECONDS)
+        )
+        self._parts.callback(self.broker.proxy.close)
+        self._parts.enter_context(self.broker)
+        self.proxy = self.broker.proxy
+        return KafkaSettings.load(bootstrap=self.broker.bootstrap)
+
+    def _environment(self) -> dict[str, str]:
+        """How the line's processes reach the broker."""
+        return {"SIGHTLINE_KAFKA_BOOTSTRAP": f"{HOST}:{self.proxy.port}"}
+
+    def _score_environment(self) -> dict[str, str]:
+        """Where the score query runs."""
+        return {}
 
     def _wait_for_tables(self) -> None:
         """Return when history has written inspections for the second time: then all its queries run."""
@@ -216,7 +240,7 @@ class Line:
         logs, folder = self.folder / "logs", self.folder
         common = {
             "SIGHTLINE_RUN": str(folder),
-            "SIGHTLINE_KAFKA_BOOTSTRAP": f"{HOST}:{self.proxy.port}",
+            **self._environment(),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
@@ -241,7 +265,11 @@ class Line:
             "SIGHTLINE_SPARK_MASTER": "local[1,4]",
             "SIGHTLINE_SPARK_CONF": json.dumps(compaction),
         }
-        score = {"SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY, "SIGHTLINE_REGISTRY_POLL_SECONDS": "1"}
+        score = {
+            "SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY,
+            "SIGHTLINE_REGISTRY_POLL_SECONDS": "1",
+            **self._score_environment(),
+        }
 
         def process(name: str, module: str, more: Mapping[str, str], *arguments: str) -> ManagedProcess:
             return ManagedProcess(name, module, arguments, environment={**common, **more}, log_folder=logs)

@@ -17,7 +17,7 @@ FAULTS = ("cameras-killed", "connections-reset", "answers-lost")
 
 def test_killed_cameras_and_lost_answers_lose_nothing_and_the_oracle_would_have_told(tmp_path: Path) -> None:
     planned = schedule([CATALOGUE[name] for name in FAULTS], seed=1, injections=len(FAULTS))
-    with Line(tmp_path / "run", cameras=2, fps=10, whole=False, small_disks=False) as line:
+    with Line(tmp_path / "run", cameras=2, fps=10, whole=False, disks={}) as line:
         report = run(line, planned, 1, Console(quiet=True), deadline=time.monotonic() + 300)
         world = line.evidence.look()
     assert report.faults == []
