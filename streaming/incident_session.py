@@ -8,7 +8,7 @@ import math
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -53,6 +53,9 @@ class IncidentSettings(Section):
     """After this long without a sign of life, another instance takes over the partitions."""
     longest_pause_seconds: Annotated[float, Field(gt=0)] = 15.0
     """Bound of the growing pauses between attempts while the broker is away."""
+    hang_seconds: Annotated[float, Field(ge=30)] = 30.0
+    """After this long in one call to Kafka's library the process starts itself anew. The library's own bounds do not
+    hold where a broker that led the group is gone from the cluster (confluentinc/librdkafka#5456 and #5511)."""
 
 
 @dataclass(slots=True)
@@ -86,7 +89,10 @@ class IncidentSession:
         settings: IncidentSettings,
         metrics: IncidentMetrics | None = None,
         tracer: Tracer | None = None,
+        alive: Callable[[], object] = lambda: None,
     ) -> None:
+        """`alive` is called before each call to Kafka that may take long."""
+        self._alive = alive
         self._kafka = kafka
         self._topics = kafka.topics
         self._policy = policy
@@ -111,14 +117,17 @@ class IncidentSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._alive()
         if self._in_transaction:
             # a courtesy to the readers, who wait for its end; without it the broker gives it up after its time
             with contextlib.suppress(KafkaException):
                 self._producer.abort_transaction(_ANSWER_SECONDS)
+        self._alive()
         self._consumer.close()
 
     def step(self) -> int:
         """Wait a moment for inspections and fold what has come; returns how many. Raises KafkaException."""
+        self._alive()
         wait = min(_LOOK_UP_SECONDS, max(0.0, self._folded.due - time.monotonic()))
         first = self._consumer.poll(wait)
         self._producer.poll(0)  # for its log lines
@@ -170,9 +179,12 @@ class IncidentSession:
                 self._send(self._topics.alert_state, camera, msgspec.json.encode(state), partition)
         # Offsets must not overtake states: whoever reads these offsets from the group coordinator finds in the log the
         # states that belong to them, if only as part of a transaction whose end it then waits for.
+        self._alive()
         self._producer.flush(_ANSWER_SECONDS)
         positions = [TopicPartition(self._topics.inspections, *position) for position in folded.offsets.items()]
+        self._alive()
         self._producer.send_offsets_to_transaction(positions, membership, _ANSWER_SECONDS)
+        self._alive()
         self._producer.commit_transaction(_ANSWER_SECONDS)
         self._in_transaction = False
         self._spans.committed()
@@ -206,6 +218,7 @@ class IncidentSession:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - a callback
         patience = self._settings.transaction_seconds + _ANSWER_SECONDS
         for partition in partitions:
+            self._alive()
             states = read_states(self._kafka, partition.partition, patience)
             self._states[partition.partition] = states
             log.info("partition taken over", extra={"partition": partition.partition, "cameras": len(states)})

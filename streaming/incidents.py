@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
@@ -27,6 +28,7 @@ from streaming.fold import AlertSettings
 from streaming.incident_session import IncidentSession, IncidentSettings
 from streaming.metrics import IncidentMetrics, unseen
 from streaming.supervise import FIRST_PAUSE, HEALTHY_SECONDS, stop_event
+from streaming.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +38,10 @@ def main() -> None:
     logs.configure("incidents")
     stop = stop_event()
     measured, registry = MetricsSettings.load(), new_registry("incidents")
+    kafka, policy, settings = KafkaSettings.load().for_role("incidents"), AlertSettings.load(), IncidentSettings.load()
     tracer = open_tracer(TraceSettings.load())
-    with MetricsServer("incidents", registry, measured):
-        follow(
-            KafkaSettings.load().for_role("incidents"),
-            AlertSettings.load(),
-            IncidentSettings.load(),
-            stop,
-            IncidentMetrics(registry, measured),
-            tracer,
-        )
+    with MetricsServer("incidents", registry, measured), Watchdog(settings.hang_seconds) as watchdog:
+        follow(kafka, policy, settings, stop, IncidentMetrics(registry, measured), tracer, watchdog.heard)
     if tracer:
         tracer.close()
     log.info("stopped")
@@ -58,18 +54,20 @@ def follow(
     stop: threading.Event,
     metrics: IncidentMetrics | None = None,
     tracer: Tracer | None = None,
+    alive: Callable[[], object] = lambda: None,
 ) -> None:
     """Fold inspections until `stop` is set; whatever Kafka refuses is answered with a new session after a pause.
 
     A new session has a new producer, a new membership and the state as committed, so it needs to know nothing of how
-    the last one ended: a fenced producer, a lost partition and a restarted broker are the same case.
+    the last one ended: a fenced producer, a lost partition and a restarted broker are the same case. `alive` is called
+    before each step that may take long.
     """
     metrics = metrics or unseen()
     pause = FIRST_PAUSE
     while not stop.is_set():
         started = time.monotonic()
         try:
-            with IncidentSession(kafka, policy, settings, metrics, tracer) as session:
+            with IncidentSession(kafka, policy, settings, metrics, tracer, alive) as session:
                 while not stop.is_set():
                     session.step()
         except (KafkaException, BrokerError) as error:
@@ -77,7 +75,9 @@ def follow(
                 pause = FIRST_PAUSE
             why = refusal(kafka, error) or error
             log.warning("session ended, another follows: %s", why, extra={"pause_s": pause})
+            alive()
             stop.wait(pause)
+            alive()
             pause = min(2 * pause, settings.longest_pause_seconds)
 
 
