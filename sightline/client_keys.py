@@ -13,6 +13,9 @@ from sightline.errors import SettingsError
 if TYPE_CHECKING:
     from sightline.settings import KafkaSettings
 
+_ANSWER_MS = 15_000
+"""A broker that does not answer for so long is taken for gone, and whoever leads its partitions by then is asked. A
+cluster notices after 9 s; the 30 and 60 s of the clients' defaults would hold frames and alerts long after that."""
 
 def librdkafka(kafka: KafkaSettings) -> dict[str, Any]:
     """Keys of confluent-kafka."""
@@ -25,6 +28,7 @@ def librdkafka(kafka: KafkaSettings) -> dict[str, Any]:
         # librdkafka 2.16 would replace its broker handles once all brokers were away, and wait for an answer on an
         # old one: consumers and transactions hung for good, whatever their timeouts
         "metadata.recovery.strategy": "none",
+        "socket.timeout.ms": _ANSWER_MS,
     }
     if kafka.encrypted:
         keys |= {
@@ -45,6 +49,7 @@ def kafka_python(kafka: KafkaSettings) -> dict[str, Any]:
         "sasl_mechanism": kafka.mechanism,
         "sasl_plain_username": kafka.sasl_username,
         "sasl_plain_password": kafka.sasl_password and kafka.sasl_password.get_secret_value(),
+        "request_timeout_ms": _ANSWER_MS,
     }
     if kafka.encrypted:
         keys |= {
@@ -63,7 +68,11 @@ def spark(kafka: KafkaSettings) -> dict[str, str]:
     Certificates and key go in as text: the executors, which may be other machines, need no file of them. Java takes a
     key in PKCS #8 only; raises SettingsError for another, and for a file that cannot be read.
     """
-    keys = {"bootstrap.servers": kafka.bootstrap, "security.protocol": kafka.security_protocol}
+    keys = {
+        "bootstrap.servers": kafka.bootstrap,
+        "security.protocol": kafka.security_protocol,
+        "request.timeout.ms": str(_ANSWER_MS),
+    }
     if kafka.mechanism:
         module = "plain.PlainLoginModule" if kafka.mechanism == "PLAIN" else "scram.ScramLoginModule"
         secret = kafka.sasl_password.get_secret_value() if kafka.sasl_password else ""

@@ -262,6 +262,8 @@ def _producer_keys(kafka: KafkaSettings, settings: IncidentSettings, transaction
         **{
             "transactional.id": transactional_id,
             "transaction.timeout.ms": int(settings.transaction_seconds * 1000),
+            # which the library wants to be shorter than that
+            "socket.timeout.ms": min(int(_ANSWER_SECONDS * 1000), int(settings.transaction_seconds * 1000) - 100),
             "linger.ms": 0,
             # a transaction may have to ask again until the broker is done with the last one: not after 100 ms
             "retry.backoff.ms": 10,

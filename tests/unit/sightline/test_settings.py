@@ -198,6 +198,7 @@ def test_each_client_gets_its_own_keys(folder: Path) -> None:
         "ssl.ca.location": "ca.pem",
         "ssl.endpoint.identification.algorithm": "https",
         "metadata.recovery.strategy": "none",
+        "socket.timeout.ms": 15_000,
         "acks": "all",
     }
     assert settings.kafka_python()["bootstrap_servers"] == ["a:1", "b:2"]
@@ -231,6 +232,7 @@ def test_without_security_no_client_is_given_empty_keys() -> None:
         "bootstrap.servers": "127.0.0.1:9092",
         "security.protocol": "PLAINTEXT",
         "metadata.recovery.strategy": "none",
+        "socket.timeout.ms": 15_000,
     }
 
 
