@@ -19,6 +19,7 @@ from benchmarks.chaos.grown import GrownLine
 from benchmarks.chaos.line import DISKS, DISKS_OF_AN_HOUR, Line
 from benchmarks.chaos.soak import SHARE, saturation
 from benchmarks.chaos.soak import run as soaked
+from benchmarks.chaos.soak import show as show_soak
 from benchmarks.chaos.soak import write as write_soak
 from sightline import cli
 from sightline.errors import SettingsError
@@ -114,6 +115,7 @@ def _soak(line: Line, faults: list[Fault], seed: int, minutes: float, results: P
     console.log(f"the line judges {most:.0f} frames/s at most; the soak sends {SHARE:.0%} of that")
     line.change_rate(SHARE * most)
     report, sampler = soaked(line, faults, seed, minutes, console)
+    show_soak(console, sampler.samples)
     for file in write_soak(report, sampler, line.rate, results):
         console.print(f"soak: {file}")
     return report

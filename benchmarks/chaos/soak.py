@@ -8,10 +8,12 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import psutil
 from rich.console import Console
+from rich.table import Table
 
 from benchmarks.chaos.experiment import Report, conclude, inject
 from benchmarks.chaos.fault import Fault
@@ -86,6 +88,36 @@ def write(report: Report, sampler: Sampler, rate: float, folder: Path) -> tuple[
     picture = folder / "soak.png"
     _plot(report, sampler.samples, sampler.began, picture)
     return file, picture
+
+
+def show(console: Console, samples: list[Sample]) -> None:
+    """What grew: the median of each quantity over the second and over the last quarter of the samples."""
+    if not samples:
+        return
+    mebi = 2**20
+    rows: dict[str, list[float | None]] = {
+        **{f"memory of {name}, MiB": [one.memory[name] / mebi for one in samples] for name in samples[0].memory},
+        "largest Python worker, MiB": [one.worker_memory / mebi for one in samples],
+        **{f"file handles of {name}": [one.handles[name] for one in samples] for name in samples[0].handles},
+        "disk, MiB": [one.disk / mebi for one in samples],
+        "capture to verdict, median, ms": [one.p50 for one in samples],
+        "capture to verdict, 99th percentile, ms": [one.p99 for one in samples],
+    }
+    quarter = max(1, len(samples) // 4)
+    parts = slice(quarter, 2 * quarter), slice(-quarter, None)
+    table = Table("what", *(f"minutes {_span(samples[part])}" for part in parts), box=None)
+    for what, values in rows.items():
+        table.add_row(what, *(_median(values[part]) for part in parts))
+    console.print(table)
+
+
+def _span(samples: list[Sample]) -> str:
+    return f"{samples[0].seconds / 60:.0f} to {samples[-1].seconds / 60:.0f}" if samples else ""
+
+
+def _median(values: list[float | None]) -> str:
+    found = [value for value in values if value is not None]
+    return f"{median(found):.0f}" if found else ""
 
 
 class Sampler:
