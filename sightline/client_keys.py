@@ -71,7 +71,10 @@ def spark(kafka: KafkaSettings) -> dict[str, str]:
     keys = {
         "bootstrap.servers": kafka.bootstrap,
         "security.protocol": kafka.security_protocol,
-        "request.timeout.ms": str(_ANSWER_MS),
+        # executor, driver and its metadata wait for the same broker one after the other; all are near it
+        "request.timeout.ms": str(_ANSWER_MS // 2),
+        "socket.connection.setup.timeout.ms": "3000",
+        "socket.connection.setup.timeout.max.ms": str(_ANSWER_MS // 2),
     }
     if kafka.mechanism:
         module = "plain.PlainLoginModule" if kafka.mechanism == "PLAIN" else "scram.ScramLoginModule"
