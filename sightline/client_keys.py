@@ -17,6 +17,7 @@ _ANSWER_MS = 15_000
 """A broker that does not answer for so long is taken for gone, and whoever leads its partitions by then is asked. A
 cluster notices after 9 s; the 30 and 60 s of the clients' defaults would hold frames and alerts long after that."""
 
+
 def librdkafka(kafka: KafkaSettings) -> dict[str, Any]:
     """Keys of confluent-kafka."""
     keys: dict[str, Any] = {

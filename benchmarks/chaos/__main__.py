@@ -111,8 +111,8 @@ def _break(
 
 
 def _soak(line: Line, faults: list[Fault], seed: int, minutes: float, results: Path, console: Console) -> Report:
-    most = saturation(line)
-    console.log(f"the line judges {most:.0f} frames/s at most; the soak sends {SHARE:.0%} of that")
+    most = saturation(line, console)
+    console.log(f"the line keeps up with {most:.0f} frames/s; the soak sends {SHARE:.0%} of that")
     line.change_rate(SHARE * most)
     report, sampler = soaked(line, faults, seed, minutes, console)
     show_soak(console, sampler.samples)

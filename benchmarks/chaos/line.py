@@ -42,7 +42,7 @@ Rooted = Literal["small disks", "networks of its own"]
 """What only root can make."""
 DISKS = {"kafka": 2048, "tables": 512, "checkpoints": 64, "spool": 8}
 """Mebibytes of each small disk."""
-DISKS_OF_AN_HOUR = {**DISKS, "kafka": 6144, "tables": 3072}
+DISKS_OF_AN_HOUR = {**DISKS, "kafka": 8192, "tables": 8192}
 """For a load that lasts; they are memory."""
 
 

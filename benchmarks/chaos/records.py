@@ -71,13 +71,6 @@ def alarmed(log: str) -> int:
     return found
 
 
-def burst(line: Line, frames: int) -> None:
-    """Send so many good frames of one camera a partition, as fast as the broker takes them."""
-    rng = random.Random(frames)
-    for _ in range(2 * line.kafka.partitions):
-        _send(line, rng, [(n, timedelta()) for n in range(frames // (2 * line.kafka.partitions))], pause=0.0)
-
-
 def _delete_frames(line: Line) -> None:
     admin = AdminClient(line.kafka.librdkafka())
     name = line.kafka.topics.frames
@@ -87,9 +80,9 @@ def _delete_frames(line: Line) -> None:
         answer.result(30)
 
 
-def _send(line: Line, rng: random.Random, frames: list[tuple[int, timedelta]], pause: float = 0.02) -> float:
+def _send(line: Line, rng: random.Random, frames: list[tuple[int, timedelta]]) -> float:
     """Send frames of a camera of its own: numbers, and how wrong the clock was; the same number is the same frame."""
-    idle(rng, 75 * pause)
+    idle(rng)
     camera = f"odd-{rng.getrandbits(32):08x}"
     journal = Journal(line.folder / "journals", camera)
     keys = {"enable.idempotence": True, "partitioner": "murmur2_random"}
@@ -122,7 +115,7 @@ def _send(line: Line, rng: random.Random, frames: list[tuple[int, timedelta]], p
             headers=codec.frame_headers(frame),
             on_delivery=answered,
         )
-        producer.poll(pause)
+        producer.poll(0.02)
     if producer.flush(60):
         raise BrokenError("the broker did not take the frames of an odd camera")
     journal.close()

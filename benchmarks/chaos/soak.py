@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import psutil
+from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.chaos.experiment import Report, conclude, inject
-from benchmarks.chaos.fault import Fault
+from benchmarks.chaos.fault import Fault, MissedError, wait_for
 from benchmarks.chaos.kills import tree
 from benchmarks.chaos.line import Line, python_workers
-from benchmarks.chaos.records import burst
 from benchmarks.measured import machine
 from benchmarks.watch import Watch
 from infra.processes import ManagedProcess
 
 SAMPLE_SECONDS = 10.0
 SHARE = 0.7
-BURST_FRAMES = 1500
+MOST_FRAMES_PER_SECOND = 400.0
+STEP_SECONDS = 20.0
+LAG_SECONDS = 2.0
+TABLE_LAG_SECONDS = 15.0
+"""What verdicts and rows may be late by when a rate counts as kept up with."""
+START_SECONDS = 120.0
 QUIET_SECONDS = (20.0, 60.0)
 """Bounds of the pauses between faults."""
 
@@ -46,18 +53,44 @@ class Sample:
     p99: float | None = None
 
 
-def saturation(line: Line) -> float:
-    """Frames a second that the line judges of a burst that waits for it; the cameras stand still meanwhile."""
+def saturation(line: Line, console: Console) -> float:
+    """The highest rate in frames/s that cameras, verdicts and tables kept up with, to a fifth, by bisection."""
     line.cameras.stop()
-    before = line.ends("inspections")
-    burst(line, BURST_FRAMES)
-    began = None
-    while (done := line.ends("inspections") - before) < BURST_FRAMES * 0.95:
-        if began is None and done > BURST_FRAMES * 0.2:
-            began = time.monotonic(), done
-        time.sleep(0.05)
-    first, had = began or (time.monotonic() - 1, 0)
-    return (done - had) / (time.monotonic() - first)
+    low, high = line.rate, MOST_FRAMES_PER_SECOND
+    while high > 1.2 * low:
+        rate = math.sqrt(low * high)
+        kept_up = _keeps_up(line, rate)
+        console.log(f"{rate:.0f} frames/s: {'kept up' if kept_up else 'fell behind'}")
+        low, high = (rate, high) if kept_up else (low, rate)
+    return low
+
+
+def _keeps_up(line: Line, rate: float) -> bool:
+    sent = line.ends("frames")
+    line.change_rate(rate)
+    wait_for(lambda: line.ends("frames") > sent, START_SECONDS, "a frame of the cameras", every=0.05)
+    sent, began = line.ends("frames"), time.monotonic()
+    time.sleep(STEP_SECONDS)
+    reached = (line.ends("frames") - sent) / (time.monotonic() - began)
+    line.cameras.stop()
+    in_time = _done_within(LAG_SECONDS, lambda: line.ends("inspections") + line.ends("frames.dead-letter"), line)
+    in_tables = _done_within(TABLE_LAG_SECONDS, lambda: _rows(line, "inspections") + _rows(line, "dead_letters"), line)
+    if not (in_time and in_tables):
+        _done_within(START_SECONDS, lambda: _rows(line, "inspections") + _rows(line, "dead_letters"), line)
+    return in_time and in_tables and reached > 0.9 * rate
+
+
+def _done_within(seconds: float, count: Callable[[], int], line: Line) -> bool:
+    """Whether as many were counted as frames were sent, within that time."""
+    try:
+        wait_for(lambda: count() >= line.ends("frames"), seconds, "all frames", every=0.1)
+    except MissedError:
+        return False
+    return True
+
+
+def _rows(line: Line, table: str) -> int:
+    return int(DeltaTable(str(line.tables / table)).to_pyarrow_dataset().count_rows())
 
 
 def run(line: Line, faults: list[Fault], seed: int, minutes: float, console: Console) -> tuple[Report, Sampler]:
