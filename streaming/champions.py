@@ -32,6 +32,8 @@ TRIAL_SECONDS = 60
 ENGINE_SECONDS = 900
 """TensorRT builds its engine in the trial, and the workers find it in the cache."""
 KEPT_BUNDLES = 3
+PATIENCE_SECONDS = 5.0
+"""How long a start waits for the registry when an earlier run left a champion: MLflow itself gives up after minutes."""
 
 POINTERS = {CHAMPION: CHAMPIONS, CHALLENGER: CHALLENGERS}
 """Pointer file of each alias that can be mirrored."""
@@ -73,9 +75,10 @@ class Mirror:
     def require(self) -> None:
         """Wait until the registry was first asked, so that the first frame finds its detector.
 
-        Raises DetectorError when neither the registry nor an earlier run gives one.
+        Where an earlier run left one, only for a moment: a registry that is away must not hold the line up. Raises
+        DetectorError when neither gives one.
         """
-        self._asked.wait()
+        self._asked.wait(PATIENCE_SECONDS if read_pointer(self._pointer) else None)
         if not read_pointer(self._pointer):
             refused = "".join(f"; refused: {reason}" for reason in self._refused.values())
             raise DetectorError(

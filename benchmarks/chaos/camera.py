@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.cameras import camera_names
 from benchmarks.chaos.journal import Journal
 from producers import job
 from producers.ledger import Ledger
@@ -45,14 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     ) -> Ledger:
         return WitnessedLedger(given.journals, folder, line, camera, at, spooled)
 
+    kafka = KafkaSettings.load()
     plans = [
-        job.CameraPlan(name=f"cam-{number}", product=PRODUCT, source=GreyParts(start=number * 9))
-        for number in range(given.cameras)
+        job.CameraPlan(name=name, product=PRODUCT, source=GreyParts(start=number * 9))
+        for number, name in enumerate(camera_names(given.cameras, kafka.partitions))
     ]
     with job.stop_on_signals(stopping):
-        summaries = job.run(
-            plans, KafkaSettings.load(), ProducerSettings.load(), stopping=stopping, open_ledger=witnessed
-        )
+        summaries = job.run(plans, kafka, ProducerSettings.load(), stopping=stopping, open_ledger=witnessed)
     return int(any(summary.failure for summary in summaries))
 
 

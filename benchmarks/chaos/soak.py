@@ -106,6 +106,9 @@ def run(line: Line, faults: list[Fault], seed: int, minutes: float, console: Con
                 report.injections.append(done)
                 console.log(f"{fault.name}: {done.recovery or 0:.1f} s {done.broken or done.missed or ''}")
                 number += 1
+    except KeyboardInterrupt:
+        report.stopped = True
+        console.log("stopped; what was done is judged all the same")
     finally:
         sampler.close()
     conclude(line, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,23 @@ def test_without_a_registry_the_last_champion_stays(tmp_path: Path, settings: Re
     again.require()
     again.stop()
     assert in_force(tmp_path) == ("1", 200.0)
+
+
+def test_a_registry_that_does_not_answer_does_not_hold_a_start_up(
+    tmp_path: Path, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(tmp_path, settings, 200.0)
+    mirror(tmp_path, settings).sync()
+    monkeypatch.setattr("streaming.champions.PATIENCE_SECONDS", 0.01)
+    answers = threading.Event()
+    again = mirror(tmp_path, settings)
+    monkeypatch.setattr(again, "sync", answers.wait)
+    again.follow()
+    again.require()
+    assert not answers.is_set()
+    assert in_force(tmp_path) == ("1", 200.0)
+    answers.set()
+    again.stop()
 
 
 def test_without_any_champion_it_says_what_to_do(tmp_path: Path, settings: RegistrySettings) -> None:
