@@ -88,12 +88,10 @@ def open_tables(settings: TableSettings) -> dict[str, DeltaTable]:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
-    options = {key: value.get_secret_value() for key, value in settings.storage_options.items()} or None
     found = {}
     for name in _candidates(settings):
-        uri = _delta_rs_uri(settings.path(name))
         try:
-            found[name] = DeltaTable(uri, storage_options=options)
+            found[name] = DeltaTable(**settings.delta_rs(name))
         except TableNotFoundError:
             continue
         except (DeltaError, OSError) as error:
@@ -168,9 +166,3 @@ def _candidates(settings: TableSettings) -> list[str]:
     folders = Path(settings.root)
     others = sorted(log.parent.name for log in folders.glob("*/_delta_log") if log.parent.name.isidentifier())
     return list(dict.fromkeys((*TABLE_NAMES, *others)))
-
-
-def _delta_rs_uri(path: str) -> str:
-    """Spark names an S3 bucket `s3a://…`, delta-rs `s3://…`."""
-    scheme, colon, rest = path.partition("://")
-    return f"s3{colon}{rest}" if scheme in ("s3a", "s3n") else path

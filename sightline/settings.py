@@ -231,12 +231,21 @@ class TableSettings(Section):
 
     root: str = Field(default_factory=lambda: str(run_folder() / "tables"))
     storage_options: dict[str, SecretStr] = {}
-    """Keys of the object store for readers outside Spark, such as `AWS_ENDPOINT_URL`; `AWS_*` variables count too."""
+    """Keys of the object store for what is not Spark (the writer of the tables, and readers), such as
+    `AWS_ENDPOINT_URL`; `AWS_*` variables count too."""
 
     def path(self, table: str) -> str:
         """Where a table lies; a local path is absolute, since Spark takes no other for a table."""
         root = self.root if "://" in self.root else str(Path(self.root).absolute())
         return f"{root.rstrip('/')}/{table}"
+
+    def delta_rs(self, table: str) -> dict[str, Any]:
+        """Where a table lies and how it is reached, as arguments of `deltalake.DeltaTable`."""
+        scheme, colon, rest = self.path(table).partition("://")
+        # Spark names an S3 bucket `s3a://…`, delta-rs `s3://…`
+        uri = f"s3{colon}{rest}" if scheme in ("s3a", "s3n") else self.path(table)
+        options = {key: value.get_secret_value() for key, value in self.storage_options.items()}
+        return {"table_uri": uri, "storage_options": options or None}
 
 
 class RegistrySettings(Section):

@@ -25,6 +25,7 @@ from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
 from sightline.traces import Tracer, TraceSettings, open_tracer
 from streaming.checkpoints import mend
+from streaming.delta_merge import COMPACT_AFTER_COMMITS
 from streaming.history_rows import parse
 from streaming.history_write import TableWriter
 from streaming.maintenance import MaintenanceSettings, keep_in_order
@@ -60,6 +61,8 @@ class HistorySettings(Section):
     """Bound of one batch of events; an inspection with its heat map has some 10 kB."""
     max_frames_per_trigger: Annotated[int, Field(ge=1)] = 250
     """Bound of one batch of pictures or dead letters, which carry frames of up to 10 MB."""
+    compact_after_commits: Annotated[int, Field(ge=2)] = COMPACT_AFTER_COMMITS
+    """Commits of a table after which the small files of its current days are merged."""
     archive_days: Annotated[int, Field(ge=1)] = 30
     """Days that a picture stays in frame_archive; its file goes up to a week later."""
     shadow_days: Annotated[int, Field(ge=1)] = 90
@@ -155,16 +158,8 @@ class RunningQuery:
     query: StreamingQuery
     writer: TableWriter
 
-    @property
-    def isActive(self) -> bool:  # noqa: N802 - as Spark names it
-        return bool(self.query.isActive)
-
-    @property
-    def lastProgress(self) -> Any:  # noqa: N802 - as Spark names it
-        return self.query.lastProgress
-
-    def exception(self) -> Any:
-        return self.query.exception()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.query, name)
 
     def stop(self) -> None:
         self.writer.close()
@@ -188,7 +183,8 @@ def start(
     keep_days = {"frame_archive": settings.archive_days, "shadow_inspections": settings.shadow_days}
     checkpoint = f"{settings.checkpoints.rstrip('/')}/{table.name}"
     mend(checkpoint)
-    writer = TableWriter(table, tables, keep_days.get(table.name), metrics, tracer)
+    kept = keep_days.get(table.name)
+    writer = TableWriter(table, tables, kept, metrics, tracer, settings.compact_after_commits)
     records = (
         spark.readStream.format("kafka")
         .options(**kafka.spark(), **_SOURCE)

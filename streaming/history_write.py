@@ -1,9 +1,10 @@
 """Micro-batches into Delta tables, each row once however often it comes.
 
-Delivery: exactly once. A batch is written by a MERGE on the identity of its rows, in one commit of the table; a batch
-that comes again (a crash between that commit and the checkpoint's), a record that is twice in its topic, a checkpoint
-that was deleted and a second history job by mistake all find their rows there. Two MERGEs at the same time are told
-apart by Delta: the later one fails and is tried again, and after some tries its batch comes again.
+Delivery: exactly once. Spark reads the topic and makes rows of its records; the rows of a batch are written by a MERGE
+on their identity (`streaming.delta_merge`). A batch that comes again (a crash between the table's commit and the
+checkpoint's), a record that is twice in its topic, a checkpoint that was deleted and a second history job by mistake
+all find their rows there. Two MERGEs at the same time are told apart by Delta: the later one fails and is tried again,
+and after some tries its batch comes again.
 
 Batch numbers (`txnAppId`, `txnVersion`) would only cover the first of these, and a new checkpoint that starts again at
 batch 0 under an old `txnAppId` would have its writes ignored without a word.
@@ -14,26 +15,34 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from delta.tables import DeltaTable
 from prometheus_client import CollectorRegistry
-from pyspark.sql import Column, DataFrame, Row, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as f
 
 from sightline.errors import TableError
 from sightline.settings import TableSettings
 from sightline.traces import HEADER, Tracer, marked
+from streaming.delta_merge import COMPACT_AFTER_COMMITS, MergedTable, one_of_each
 from streaming.history_rows import malformed
-from streaming.maintenance import again_on_conflict
 from streaming.metrics import HistoryMetrics
 from streaming.tables import TABLES, Table, create_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
 DEAD_LETTERS = TABLES["dead_letters"]
 _FIRST_UPKEEP_SECONDS = 600.0
 _UPKEEP_SECONDS = 24 * 3600.0
+_PART_BYTES = 64 * 1024 * 1024
+"""A batch with more than that in its records is written in several commits: this process holds one part at a time."""
+_OFFSET = "kafka_offset"
 
 
 class TableWriter:
@@ -46,8 +55,11 @@ class TableWriter:
         keep_days: int | None = None,
         metrics: HistoryMetrics | None = None,
         tracer: Tracer | None = None,
+        compact_after: int = COMPACT_AFTER_COMMITS,
     ) -> None:
         self.table = table
+        self._merged = MergedTable(table, settings, compact_after)
+        self._letters = MergedTable(DEAD_LETTERS, settings, compact_after)
         self._writing = threading.Lock()
         self._closed = False
         self._settings = settings
@@ -97,20 +109,27 @@ class TableWriter:
         facts = parsed.agg(
             f.count("row").alias("rows"),
             f.count_if(f.col("row").isNull()).alias("bad"),
-            f.collect_set("row.day").alias("days"),
-            f.min(f"row.{self.table.event_time}").alias("first"),
-            f.max(f"row.{self.table.event_time}").alias("last"),
+            f.coalesce(f.sum(f.length("value")), f.lit(0)).alias("bytes"),
             *([_marks().alias("marks")] if self._tracer else []),
         ).first()
         assert facts is not None  # an aggregate without groups has one row
         if facts.bad:
             log.warning("records are not in their contract", extra={"table": self.table.name, "records": facts.bad})
-            self._keep_malformed(parsed)
+            create_table(parsed.sparkSession, DEAD_LETTERS, self._settings)
+            for letters in _parts(malformed(parsed, self.table), DEAD_LETTERS, facts.bytes):
+                self._letters.merge(letters)
         if facts.rows:
-            newest = parsed.where("row is not null").withColumn("nth", f.row_number().over(self._versions()))
-            self._merge(newest.where("nth = 1").select("row.*"), self.table, facts)
+            rows = parsed.where("row is not null").select("row.*", f.col("offset").alias(_OFFSET))
+            for part in _parts(rows, self.table, facts.bytes):
+                self._merged.merge(self._newest(part).drop_columns(_OFFSET))
             self._tell(facts)
         return facts.rows, facts.bad
+
+    def _newest(self, rows: pa.Table) -> pa.Table:
+        """One row of each identity: the last revision, else the one that was there first."""
+        if "revision" in self.table.schema.names:
+            return one_of_each(rows, self.table.key, "revision", last=True)
+        return one_of_each(rows, self.table.key, _OFFSET)
 
     def _tell(self, facts: Row) -> None:
         """The spans of the marked frames in the batch: from the topic to the commit."""
@@ -122,34 +141,6 @@ class TableWriter:
                 at = one.at.astimezone(UTC)
                 self._tracer.span("history", "table", mark, at, now, {"table": self.table.name, "rows": facts.rows})
 
-    def _keep_malformed(self, parsed: DataFrame) -> None:
-        letters = malformed(parsed, self.table)
-        create_table(parsed.sparkSession, DEAD_LETTERS, self._settings)
-        time_column = f.col(DEAD_LETTERS.event_time)
-        extent = letters.agg(
-            f.collect_set("day").alias("days"), f.min(time_column).alias("first"), f.max(time_column).alias("last")
-        ).first()
-        assert extent is not None
-        self._merge(letters, DEAD_LETTERS, extent)
-
-    def _versions(self) -> Window:
-        """Rows of one identity, the one to keep first: the last revision, else the one that was there first."""
-        same = Window.partitionBy(*(f"row.{name}" for name in self.table.key))
-        if "revision" in self.table.schema.names:
-            return same.orderBy(f.desc("row.revision"))
-        return same.orderBy("offset")
-
-    def _merge(self, rows: DataFrame, table: Table, extent: Row) -> None:
-        def commit() -> None:
-            target = DeltaTable.forPath(rows.sparkSession, self._settings.path(table.name)).alias("there")
-            # one file a commit, for there are many commits; literal bounds let Delta skip all other files
-            merge = target.merge(rows.coalesce(1).alias("new"), _same_row(table, extent))
-            if "revision" in table.schema.names:
-                merge = merge.whenMatchedUpdateAll("new.revision > there.revision")
-            merge.whenNotMatchedInsertAll().execute()
-
-        again_on_conflict(commit)
-
 
 def _marks() -> Column:
     """The marks of traced frames, and when their records came."""
@@ -157,9 +148,10 @@ def _marks() -> Column:
     return f.collect_list(f.when(mark.isNotNull(), f.struct(mark.alias("mark"), f.col("timestamp").alias("at"))))
 
 
-def _same_row(table: Table, extent: Row) -> Column:
-    there = f.col(f"there.{table.event_time}")
-    same = f.col("there.day").isin(*extent.days) & there.between(f.lit(extent.first), f.lit(extent.last))
-    for name in table.key:
-        same = same & (f.col(f"there.{name}") == f.col(f"new.{name}"))
-    return same
+def _parts(rows: DataFrame, table: Table, size: int) -> Iterator[pa.Table]:
+    """The rows, in as many parts as their bytes ask for; those of one identity are in the same part."""
+    count = 1 + size // _PART_BYTES
+    for number in range(count):
+        part = rows if count == 1 else rows.where(f.pmod(f.xxhash64(*table.key), f.lit(count)) == number)
+        if found := part.toArrow():
+            yield found

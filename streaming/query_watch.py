@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streaming.metrics import QueryMetrics
 from streaming.retention import LossWatch
+from streaming.tables import TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql.streaming import StreamingQuery
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
-GAP_FREE = frozenset({"score"})
-"""Queries whose topic has no gaps in its offsets, so that a record that was not read was lost."""
+GAP_FREE = frozenset({"score", *TABLES}) - {"alerts"}
+"""Queries whose topic has no gaps in its offsets, so that a record that was not read was lost: alerts are written in
+transactions and compacted."""
 
 
 class QueryWatch:

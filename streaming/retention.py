@@ -1,8 +1,8 @@
-"""Frames that retention took before the score query had read them: told with their number, as an error and a metric.
+"""Records that retention took before a query had read them: told with their number, as an error and a metric.
 
 The line goes on without them (`failOnDataLoss` is false). They are counted exactly: a micro-batch says from which
-offsets to which it went, and how many records it read, and the offsets of `frames` have no gaps: no transactions write
-it and nothing compacts it.
+offsets to which it went, and how many records it read, and the offsets of the topics that are watched so have no gaps:
+no transactions write them and nothing compacts them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.chaos.catalogue import CATALOGUE
-from benchmarks.chaos.experiment import Report, read, run, schedule, show, write
+from benchmarks.chaos.experiment import Report, conclude, read, run, schedule, show, write
 from benchmarks.chaos.fault import Fault
 from benchmarks.chaos.grown import GrownLine
 from benchmarks.chaos.line import DISKS, DISKS_OF_AN_HOUR, Line
@@ -118,6 +118,7 @@ def _soak(line: Line, faults: list[Fault], seed: int, minutes: float, results: P
     show_soak(console, sampler.samples)
     for file in write_soak(report, sampler, line.rate, results):
         console.print(f"soak: {file}")
+    conclude(line, report)
     return report
 
 

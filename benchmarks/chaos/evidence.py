@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +85,16 @@ class Evidence:
             self._look_at_tables(self._tables, world)
         return world
 
-    def settle(self, patience: float, rule: Rule | None, alarmed: int = 0) -> World:
+    def settle(self, patience: float, rule: Rule | None, alarmed: Callable[[], int] = int) -> World:
         """The world once nothing is wrong with it, or nothing has got better for `patience` seconds.
 
-        Rows of frames and of alerts come at a pace of their own: what is missing now may be under way.
+        Rows of frames and of alerts come at a pace of their own: what is missing now may be under way. `alarmed` gives
+        what alarms of the line have told to be lost so far.
         """
         least, since = -1, time.monotonic()
         while True:
             world = self.look()
-            world.alarmed = alarmed
+            world.alarmed = alarmed()
             wrong = sum(len(finding.keys) for finding in judge(world, rule))
             if not wrong or time.monotonic() - since > patience:
                 return world
@@ -116,19 +117,18 @@ class Evidence:
         self._count_drops(world)
 
     def _look_at_tables(self, root: Path, world: World) -> None:
-        for row in _rows(root / "inspections", ["camera", "sequence", "captured_at", "verdict"]):
-            key = row["camera"], row["sequence"]
-            world.inspected[key] += 1
-            defect = row["verdict"] == "defect"
-            world.verdicts.append(Verdict(*key, at=row["captured_at"].timestamp(), defect=defect))
-        for row in _rows(root / "dead_letters", ["camera", "sequence", "stage"]):
-            if row["stage"] != "history":
-                world.dead[row["camera"], row["sequence"]] += 1
-        for row in _rows(root / "alerts", ["camera", "first_sequence"]):
-            world.alerts[row["camera"], row["first_sequence"]] += 1
+        columns = ["camera", "sequence", "captured_at", "verdict"]
+        for camera, sequence, captured_at, verdict in _rows(root / "inspections", columns):
+            world.inspected[camera, sequence] += 1
+            world.verdicts.append(Verdict(camera, sequence, captured_at.timestamp(), verdict == "defect"))
+        for camera, sequence, stage in _rows(root / "dead_letters", ["camera", "sequence", "stage"]):
+            if stage != "history":
+                world.dead[camera, sequence] += 1
+        for camera, first in _rows(root / "alerts", ["camera", "first_sequence"]):
+            world.alerts[camera, first] += 1
         columns = ["event_id", "camera", "kind", "first_sequence", "last_sequence"]
-        for row in _rows(root / "camera_events", columns):
-            self._take_event(row)
+        for event in _rows(root / "camera_events", columns):
+            self._take_event(dict(zip(columns, event, strict=True)))
         self._count_drops(world)
 
     def _take_event(self, event: dict[str, Any]) -> None:
@@ -150,10 +150,10 @@ class Evidence:
         return self._readers[topic].read()
 
 
-def _rows(table: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     try:
         found = DeltaTable(str(table))
     except TableNotFoundError:
         return
     for batch in found.to_pyarrow_dataset().to_batches(columns=list(columns)):
-        yield from batch.to_pylist()
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

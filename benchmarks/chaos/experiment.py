@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -109,9 +110,8 @@ def run(line: Line, planned: Sequence[tuple[Fault, str]], seed: int, console: Co
 def conclude(line: Line, report: Report) -> None:
     """Drain the line, ask the oracle, and note in `report` what it says."""
     line.drain()
-    told = alarmed(line.log_since(line.score, 0)) if line.whole else 0
     rule = RULE if line.whole else None
-    world = line.evidence.settle(PATIENCE_SECONDS, rule, told)
+    world = line.evidence.settle(PATIENCE_SECONDS, rule, partial(_told_lost, line))
     report.findings = judge(world, rule)
     report.counted = {
         "captured": len(world.captured),
@@ -124,6 +124,12 @@ def conclude(line: Line, report: Report) -> None:
         "alerts": len(world.alerts),
     }
     _blame(report, line.evidence.captured_at)
+
+
+def _told_lost(line: Line) -> int:
+    """Frames and dead letters that alarms have told to be lost."""
+    readers = (line.score, line.history) if line.whole else ()
+    return sum(alarmed(line.log_since(reader, 0)) for reader in readers)
 
 
 def inject(line: Line, fault: Fault, seed: str) -> Injection:

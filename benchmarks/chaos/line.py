@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -257,13 +256,12 @@ class Line:
             "SIGHTLINE_PRODUCER_SPOOL_SPARE_MB": "0",
             "SIGHTLINE_PRODUCER_SPOOL_FPS": "200",
         }
-        # small tables are merged often, so that a kill can meet it
-        compaction = {"spark.databricks.delta.autoCompact.minNumFiles": "6"}
         history = {
             "SIGHTLINE_HISTORY_TRIGGER_SECONDS": str(HISTORY_SECONDS),
             "SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY,
             "SIGHTLINE_SPARK_MASTER": "local[1,4]",
-            "SIGHTLINE_SPARK_CONF": json.dumps(compaction),
+            # often, so that a kill can meet it
+            "SIGHTLINE_HISTORY_COMPACT_AFTER_COMMITS": "6",
         }
         score = {
             "SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY,

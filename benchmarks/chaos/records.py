@@ -15,12 +15,13 @@ from benchmarks.chaos.fault import BrokenError, Fault, idle, wait_for
 from benchmarks.chaos.journal import Journal
 from benchmarks.chaos.kills import frozen, tree
 from benchmarks.chaos.line import Line
+from infra.processes import ManagedProcess
 from sightline import codec
 from sightline.contracts import Frame
 
 FRAMES = 30
 LOST = "records_lost"
-"""Field of the alarm in the log of the score query."""
+"""Field of the alarm in a log."""
 
 
 def clock_set_wrong(line: Line, rng: random.Random) -> float:
@@ -47,23 +48,33 @@ def gaps(line: Line, rng: random.Random) -> float:
 
 
 def overtaken_by_retention(line: Line, rng: random.Random) -> float:
-    """The score query stands still, and the broker deletes frames that it has not read: an alarm must tell how many."""
+    """The score query stands still, and the broker deletes frames that it has not read."""
+    return _overtaken(line, rng, line.score, "frames", int(2 * line.rate))
+
+
+def history_overtaken_by_retention(line: Line, rng: random.Random) -> float:
+    """The history stands still, and the broker deletes dead letters that are in no table yet."""
+    return _overtaken(line, rng, line.history, "frames.dead-letter", 2)
+
+
+def _overtaken(line: Line, rng: random.Random, reader: ManagedProcess, topic: str, records: int) -> float:
+    """An alarm must tell how many records were gone."""
     idle(rng)
-    said = line.score.log_file.stat().st_size
-    with frozen(tree(line.score.pid)):
-        before = line.ends("frames")
-        wait_for(lambda: line.ends("frames") > before + 2 * line.rate, 60, "frames pile up", every=0.05)
-        _delete_frames(line)
+    said = reader.log_file.stat().st_size
+    with frozen(tree(reader.pid)):
+        before = line.ends(topic)
+        wait_for(lambda: line.ends(topic) >= before + records, 60, "records pile up", every=0.05)
+        _delete_records(line, topic)
     resumed = time.monotonic()
-    while not alarmed(line.log_since(line.score, said)):
+    while not alarmed(line.log_since(reader, said)):
         if time.monotonic() - resumed > 120:
-            raise BrokenError("frames were lost to retention, and no alarm told of it")
+            raise BrokenError(f"records of {topic} were lost to retention, and no alarm told of it")
         time.sleep(0.2)
     return resumed
 
 
 def alarmed(log: str) -> int:
-    """How many frames the alarms in a log of the score query tell to be lost."""
+    """How many records the alarms in a log of the score query or of the history tell to be lost."""
     found = 0
     for line in log.splitlines():
         if line.startswith("{") and f'"{LOST}"' in line:
@@ -71,9 +82,8 @@ def alarmed(log: str) -> int:
     return found
 
 
-def _delete_frames(line: Line) -> None:
-    admin = AdminClient(line.kafka.librdkafka())
-    name = line.kafka.topics.frames
+def _delete_records(line: Line, topic: str) -> None:
+    admin, name = AdminClient(line.kafka.librdkafka()), f"{line.kafka.topic_prefix}{topic}"
     # -1 is the end
     answers = admin.delete_records([TopicPartition(name, number, -1) for number in range(line.kafka.partitions)])
     for answer in answers.values():
@@ -128,4 +138,5 @@ FAULTS = (
     Fault("sent-twice", sent_twice, 20),
     Fault("gaps", gaps, 10),
     Fault("overtaken-by-retention", overtaken_by_retention, 5),
+    Fault("history-overtaken-by-retention", history_overtaken_by_retention, 5),
 )

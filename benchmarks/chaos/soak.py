@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.chaos.experiment import Report, conclude, inject
+from benchmarks.chaos.experiment import Report, inject
 from benchmarks.chaos.fault import Fault, MissedError, wait_for
 from benchmarks.chaos.kills import tree
 from benchmarks.chaos.line import Line, python_workers
@@ -29,7 +29,7 @@ from infra.processes import ManagedProcess
 SAMPLE_SECONDS = 10.0
 SHARE = 0.7
 MOST_FRAMES_PER_SECOND = 400.0
-STEP_SECONDS = 20.0
+STEP_SECONDS = 60.0
 LAG_SECONDS = 2.0
 TABLE_LAG_SECONDS = 15.0
 """What verdicts and rows may be late by when a rate counts as kept up with."""
@@ -73,28 +73,33 @@ def _keeps_up(line: Line, rate: float) -> bool:
     time.sleep(STEP_SECONDS)
     reached = (line.ends("frames") - sent) / (time.monotonic() - began)
     line.cameras.stop()
-    in_time = _done_within(LAG_SECONDS, lambda: line.ends("inspections") + line.ends("frames.dead-letter"), line)
-    in_tables = _done_within(TABLE_LAG_SECONDS, lambda: _rows(line, "inspections") + _rows(line, "dead_letters"), line)
+    in_time = _done_within(LAG_SECONDS, _judged, line)
+    in_tables = _done_within(TABLE_LAG_SECONDS, _kept, line)
     if not (in_time and in_tables):
-        _done_within(START_SECONDS, lambda: _rows(line, "inspections") + _rows(line, "dead_letters"), line)
+        _done_within(START_SECONDS, _kept, line)
     return in_time and in_tables and reached > 0.9 * rate
 
 
-def _done_within(seconds: float, count: Callable[[], int], line: Line) -> bool:
+def _judged(line: Line) -> int:
+    return line.ends("inspections") + line.ends("frames.dead-letter")
+
+
+def _kept(line: Line) -> int:
+    tables = (DeltaTable(str(line.tables / name)) for name in ("inspections", "dead_letters"))
+    return sum(int(table.to_pyarrow_dataset().count_rows()) for table in tables)
+
+
+def _done_within(seconds: float, count: Callable[[Line], int], line: Line) -> bool:
     """Whether as many were counted as frames were sent, within that time."""
     try:
-        wait_for(lambda: count() >= line.ends("frames"), seconds, "all frames", every=0.1)
+        wait_for(lambda: count(line) >= line.ends("frames"), seconds, "all frames", every=0.1)
     except MissedError:
         return False
     return True
 
 
-def _rows(line: Line, table: str) -> int:
-    return int(DeltaTable(str(line.tables / table)).to_pyarrow_dataset().count_rows())
-
-
 def run(line: Line, faults: list[Fault], seed: int, minutes: float, console: Console) -> tuple[Report, Sampler]:
-    """Inject one of `faults` after another, with pauses, for `minutes`; sample all the while; then ask the oracle."""
+    """Inject one of `faults` after another, with pauses, for `minutes`, and sample all the while."""
     report, sampler = Report(seed, line.whole), Sampler(line)
     rng, ends, number = random.Random(seed), time.monotonic() + 60 * minutes, 0
     try:
@@ -111,7 +116,6 @@ def run(line: Line, faults: list[Fault], seed: int, minutes: float, console: Con
         console.log("stopped; what was done is judged all the same")
     finally:
         sampler.close()
-    conclude(line, report)
     return report, sampler
 
 

@@ -14,11 +14,10 @@ from typer.testing import CliRunner
 from console.answers import ask
 from console.commands import app
 from console.rows import cell, size
-from console.tables import open_history, open_tables
+from console.tables import open_history
 from sightline import samples
 from sightline.contracts import Verdict
 from sightline.errors import QueryError, TableError
-from sightline.settings import TableSettings
 
 runner = CliRunner()
 
@@ -162,22 +161,6 @@ def test_a_filter_on_the_time_leaves_rows_of_other_times_unread(history, damage_
     assert ask(opened, sql).first(1)["s"][0].as_py() == pytest.approx(0.18)
     with pytest.raises(QueryError):
         ask(opened, "SELECT max(score) FROM inspections").first(1)
-
-
-def test_object_store_paths_are_spelt_as_delta_rs_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    class Absent:
-        def __init__(self, uri: str, storage_options: dict[str, str] | None) -> None:
-            from deltalake.exceptions import TableNotFoundError
-
-            asked.append((uri, storage_options))
-            raise TableNotFoundError(uri)
-
-    monkeypatch.setattr("deltalake.DeltaTable", Absent)
-    settings = TableSettings.load(root="s3a://plant/sightline", storage_options={"AWS_ENDPOINT_URL": "http://store"})
-    assert open_tables(settings) == {}
-    assert ("s3://plant/sightline/inspections", {"AWS_ENDPOINT_URL": "http://store"}) in asked
 
 
 def test_tables_lists_rows_sizes_and_what_is_missing(inspected) -> None:

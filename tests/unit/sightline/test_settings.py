@@ -248,5 +248,17 @@ def test_table_paths_are_below_the_root_with_or_without_a_slash() -> None:
     assert TableSettings.load(root="here").path("alerts") == str(Path("here").absolute() / "alerts")
 
 
+def test_delta_rs_is_told_tables_and_keys_as_it_spells_them() -> None:
+    store = TableSettings.load(root="s3a://plant/sightline", storage_options={"AWS_ENDPOINT_URL": "http://store"})
+    assert store.delta_rs("inspections") == {
+        "table_uri": "s3://plant/sightline/inspections",
+        "storage_options": {"AWS_ENDPOINT_URL": "http://store"},
+    }
+    assert TableSettings.load(root="/data").delta_rs("alerts") == {
+        "table_uri": "/data/alerts",
+        "storage_options": None,
+    }
+
+
 def test_the_registry_lies_in_the_run_folder(folder: Path) -> None:
     assert RegistrySettings.load().tracking_uri == f"sqlite:///{folder / 'run' / 'mlflow' / 'mlflow.db'}"
