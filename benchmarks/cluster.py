@@ -21,6 +21,7 @@ from infra import ports
 from infra.broker_config import logging_properties, server_properties
 from infra.jars import locate
 from infra.java import SHARED_CORES, java_program
+from infra.processes import tree
 from sightline.errors import BrokerError, SightlineError
 
 _HOST = "127.0.0.1"
@@ -35,6 +36,23 @@ class Host:
 
     address: str = _HOST
     prefix: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A broker that is also a controller."""
+
+    host: Host
+    port: int
+    controller: int
+
+    @property
+    def listens(self) -> str:
+        return f"{self.host.address}:{self.port}"
+
+    @property
+    def votes(self) -> str:
+        return f"{self.host.address}:{self.controller}"
 
 
 class SparkCluster:
@@ -103,7 +121,7 @@ class SparkCluster:
 
     def processes(self) -> list[psutil.Process]:
         """Everything that the workers run, themselves included."""
-        return [process for worker in self._workers for process in _tree(worker.pid)]
+        return [process for worker in self._workers for process in tree(worker.pid)]
 
     def _start(self, role: str, arguments: list[str], name: str = "") -> subprocess.Popen[bytes]:
         name = name or role
@@ -134,22 +152,23 @@ class BrokerCluster:
 
     def __init__(self, folder: Path, hosts: Sequence[Host] = (Host(),) * 3) -> None:
         self._folder = folder
-        self._hosts = dict(enumerate(hosts, 1))
-        self._ports = {node: (ports.free_port(_HOST), ports.free_port(_HOST)) for node in self._hosts}
+        self._nodes = {
+            number: _Node(host, ports.free_port(_HOST), ports.free_port(_HOST)) for number, host in enumerate(hosts, 1)
+        }
         self._running: dict[int, subprocess.Popen[bytes]] = {}
-        self.bootstrap = ",".join(f"{self._hosts[node].address}:{port}" for node, (port, _) in self._ports.items())
+        self.bootstrap = ",".join(node.listens for node in self._nodes.values())
 
     @property
     def nodes(self) -> list[int]:
-        return list(self._hosts)
+        return list(self._nodes)
 
     def __enter__(self) -> Self:
         try:
-            for node in self._hosts:
+            for node in self._nodes:
                 self._prepare(node)
-            for node in self._hosts:
+            for node in self._nodes:
                 self.start(node)
-            self._wait(len(self._hosts))
+            self._wait(len(self._nodes))
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -199,7 +218,7 @@ class BrokerCluster:
 
     def _java(self, node: int) -> list[str]:
         return [
-            *self._hosts[node].prefix,
+            *self._nodes[node].host.prefix,
             str(java_program()),
             *("-cp", os.pathsep.join(map(str, locate("broker")))),
             f"-Dlog4j2.configurationFile={(self._folder / f'log-{node}.properties').as_uri()}",
@@ -209,14 +228,14 @@ class BrokerCluster:
 
     def _prepare(self, node: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        (port, controller), host = self._ports[node], self._hosts[node].address
+        own = self._nodes[node]
         (self._folder / f"log-{node}.properties").write_text(logging_properties(self._folder / f"kafka-{node}.log"))
-        text = server_properties(host=host, port=port, controller_port=controller, data=self._folder / f"data-{node}")
+        text = server_properties(
+            host=own.host.address, port=own.port, controller_port=own.controller, data=self._folder / f"data-{node}"
+        )
         more: Mapping[str, object] = {
             "node.id": node,
-            "controller.quorum.voters": ",".join(
-                f"{n}@{self._hosts[n].address}:{c}" for n, (_, c) in self._ports.items()
-            ),
+            "controller.quorum.voters": ",".join(f"{number}@{each.votes}" for number, each in self._nodes.items()),
             "offsets.topic.replication.factor": 3,
             "transaction.state.log.replication.factor": 3,
             "transaction.state.log.min.isr": 2,
@@ -245,23 +264,15 @@ class BrokerCluster:
         raise BrokerError(f"{count} brokers did not come up; see the logs in {self._folder}")
 
 
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
 def _command(process: psutil.Process) -> list[str]:
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.NoSuchProcess:
         return []
 
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    for member in _tree(process.pid):
+    for member in tree(process.pid):
         try:
             member.kill()
         except psutil.NoSuchProcess:

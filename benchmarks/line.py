@@ -19,7 +19,7 @@ import psutil
 from benchmarks.cluster import BrokerCluster, SparkCluster
 from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
 from infra.deployment import READY_SECONDS, SCORE_MEMORY
-from infra.processes import ManagedProcess
+from infra.processes import ManagedProcess, tree
 from infra.topics import ensure_topics
 from sightline.errors import SightlineError
 from sightline.settings import KafkaSettings
@@ -137,9 +137,7 @@ class LineUnderTest:
         return spent
 
     def _tree(self) -> list[psutil.Process]:
-        root = psutil.Process(self.score.pid)
-        elsewhere = self._workers.processes() if self._workers else []
-        return [root, *root.children(recursive=True), *elsewhere]
+        return [*tree(self.score.pid), *(self._workers.processes() if self._workers else [])]
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:

@@ -121,17 +121,20 @@ class ManagedProcess:
 
     def sample_memory(self) -> int:
         """Proportional set size of the process and all its children in bytes; the highest is kept in `peak_bytes`."""
-        if not self.running or self._child is None:
-            return 0
-        total = 0
-        try:
-            root = psutil.Process(self._child.pid)
-            for process in (root, *root.children(recursive=True)):
-                total += _memory(process)
-        except psutil.NoSuchProcess:
-            return total
+        total = sum(map(_memory, tree(self.pid))) if self.running else 0
         self.peak_bytes = max(self.peak_bytes, total)
         return total
+
+
+def tree(pid: int | None) -> list[psutil.Process]:
+    """The process and all its children; empty when it is gone."""
+    if pid is None:
+        return []
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _memory(process: psutil.Process) -> int:

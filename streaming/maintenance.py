@@ -1,12 +1,12 @@
 """Settled days put in order, away from ingestion: few files of a good size, each with a few cameras.
 
-While a day lasts, a table gets a file every few seconds, which Delta merges inside the write once there are fifty; its
-rows stand in the order of their arrival, every file with all cameras. When the day has been over for some hours,
+While a day lasts, a table gets a file every few seconds, which history merges once there are fifty; its rows stand in
+the order of their arrival, every file with all cameras. When the day has been over for some hours,
 `optimize` rewrites it once: tables that have a camera in their key by camera (Delta's OPTIMIZE ZORDER BY, the curve of
 one column being its order), the others merely merged. The commits change no data: streaming readers see nothing.
 
 Safe beside writers: a rewrite and a MERGE that touch the same files are told apart by Delta, and the later one fails.
-Either side tries again: this one here, ingestion in `streaming.history_write`.
+Either side tries again: this one here, ingestion in `streaming.delta_merge`.
 """
 
 from __future__ import annotations

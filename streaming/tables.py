@@ -120,8 +120,6 @@ PROPERTIES = {
     # a commit every few seconds: the default of 10 would write a checkpoint in every second minute
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 7 days",
-    # small files of the trigger interval are merged inside the write, once there are enough of them
-    "delta.autoOptimize.autoCompact": "true",
 }
 
 

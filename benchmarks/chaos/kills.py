@@ -15,6 +15,7 @@ import psutil
 
 from benchmarks.chaos.fault import Fault, MissedError, idle, wait_for
 from benchmarks.chaos.line import Line, any_of, kill, python_workers
+from infra.processes import tree
 
 _MOMENT_SECONDS = 300.0
 
@@ -185,17 +186,6 @@ def newest(folder: Path) -> int:
     except FileNotFoundError:
         return -1
     return max((int(stem) for stem, _, kind in names if stem.isdecimal() and kind in ("", "json")), default=-1)
-
-
-def tree(pid: int | None) -> list[psutil.Process]:
-    """The process and all its children; empty when it is gone."""
-    if pid is None:
-        return []
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -27,7 +26,7 @@ from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
 from infra.broker_config import last_ports
 from infra.deployment import HISTORY_MEMORY, SCORE_MEMORY
 from infra.ports import free_port
-from infra.processes import ManagedProcess
+from infra.processes import ManagedProcess, tree
 from infra.topics import ensure_topics
 from sightline.errors import PrerequisiteError, SightlineError
 from sightline.settings import KafkaSettings, RegistrySettings
@@ -285,26 +284,19 @@ class Line:
 
 def kill(process: ManagedProcess, *, whole_tree: bool = True) -> None:
     """SIGKILL to the process, and with `whole_tree` to its JVM and its workers in the same moment."""
-    if process.pid is None:
-        return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        root = psutil.Process(process.pid)
-        for victim in (root, *(root.children(recursive=True) if whole_tree else ())):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.send_signal(signal.SIGKILL)
+    for victim in tree(process.pid) if whole_tree else tree(process.pid)[:1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
 
 
 def python_workers(process: ManagedProcess) -> list[psutil.Process]:
     """Spark's Python workers: what its daemon has forked."""
-    if process.pid is None:
-        return []
     found = []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                parent = child.parent()
-                if parent and "streaming.daemon" in parent.cmdline():
-                    found.append(child)
+    for child in tree(process.pid)[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = child.parent()
+            if parent and "streaming.daemon" in parent.cmdline():
+                found.append(child)
     return found
 
 

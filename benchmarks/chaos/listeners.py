@@ -16,8 +16,9 @@ import tomli_w
 
 from benchmarks.chaos.evidence import TopicReader
 from benchmarks.chaos.fault import BrokenError, Fault, idle, insist
-from benchmarks.chaos.kills import frozen, tree
+from benchmarks.chaos.kills import frozen
 from benchmarks.chaos.line import HOST, Line
+from infra.processes import tree
 
 _SECRET = "whsec_c2lnaHRsaW5lLWNoYW9zLXNlY3JldHMh"
 _START_SECONDS = 120.0

@@ -13,9 +13,9 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.chaos.camera import DARK, PRODUCT, SIDE, picture
 from benchmarks.chaos.fault import BrokenError, Fault, idle, wait_for
 from benchmarks.chaos.journal import Journal
-from benchmarks.chaos.kills import frozen, tree
+from benchmarks.chaos.kills import frozen
 from benchmarks.chaos.line import Line
-from infra.processes import ManagedProcess
+from infra.processes import ManagedProcess, tree
 from sightline import codec
 from sightline.contracts import Frame
 

@@ -20,11 +20,10 @@ from rich.table import Table
 
 from benchmarks.chaos.experiment import Report, inject
 from benchmarks.chaos.fault import Fault, MissedError, wait_for
-from benchmarks.chaos.kills import tree
 from benchmarks.chaos.line import Line, python_workers
 from benchmarks.measured import machine
 from benchmarks.watch import Watch
-from infra.processes import ManagedProcess
+from infra.processes import ManagedProcess, tree
 
 SAMPLE_SECONDS = 10.0
 SHARE = 0.7

@@ -1,0 +1,151 @@
+"""What a commit of the history costs: the same micro-batches written by it and by Spark's own MERGE, in turns.
+
+python -m benchmarks.commits --commits 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import psutil
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from rich.console import Console
+
+from benchmarks.measured import Part, Series, ratio, show
+from infra.spark import SparkSettings, build_session
+from sightline import codec
+from sightline.contracts import DetectorRef, HeatMap, Inspection, Quality, SourceOffset, Timings, Verdict
+from sightline.settings import TableSettings
+from streaming import history
+from streaming.history_rows import parse
+from streaming.history_write import TableWriter
+from streaming.tables import TABLES, create_table
+
+INSPECTIONS = TABLES["inspections"]
+WARM = 10
+"""Commits of either side before it counts."""
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+_RECORD = "key binary, value binary, headers array<struct<key:string,value:binary>>, topic string, partition int, "
+_RECORD += "offset long, timestamp timestamp"
+
+
+def measure(commits: int, rows: int, folder: Path) -> Part:
+    """Seconds and processor seconds of a commit of `rows` inspections, over as many `commits`."""
+    part = Part("commits")
+    settings = SparkSettings(folder=folder / "spark", master="local[1]", conf=history.SESSION)
+    spark = build_session("sightline-commits", settings)
+    sides = {
+        "Spark's MERGE": _by_spark(spark, TableSettings(root=str(folder / "spark-merge"))),
+        "the history's": _by_history(spark, TableSettings(root=str(folder / "history"))),
+    }
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for number, batch in enumerate(_batches(spark, commits + WARM, rows)):
+        for name, write in sides.items():
+            before, began = _processor(), time.perf_counter()
+            write(batch)
+            if number >= WARM:
+                taken[name].append((time.perf_counter() - began, _processor() - before))
+    spark.stop()
+    whole: dict[str, Series] = {}
+    for name, both in taken.items():
+        for what, values in zip(("seconds", "processor seconds"), zip(*both, strict=True), strict=True):
+            whole[f"{name}: {what}"] = Series(values)
+            part.add(f"{name}: {what}", Series(values), "s")
+    spark_took, history_took = (whole[f"{name}: processor seconds"] for name in sides)
+    part.add("processor seconds, the second over the first", ratio(history_took, spark_took), "×")
+    return part
+
+
+def _by_history(spark: SparkSession, tables: TableSettings) -> Callable[[DataFrame], None]:
+    create_table(spark, INSPECTIONS, tables)
+    return partial(_written, TableWriter(INSPECTIONS, tables))
+
+
+def _written(writer: TableWriter, batch: DataFrame) -> None:
+    writer(batch, 0)
+
+
+def _by_spark(spark: SparkSession, tables: TableSettings) -> Callable[[DataFrame], None]:
+    from delta.tables import DeltaTable
+
+    path = create_table(spark, INSPECTIONS, tables)
+    time_column = INSPECTIONS.event_time
+
+    def write(batch: DataFrame) -> None:
+        rows = batch.where("row is not null").select("row.*").persist()
+        extent = rows.agg(f.min(time_column).alias("first"), f.max(time_column).alias("last")).first()
+        assert extent is not None
+        same = f.col("there.day").eqNullSafe(f.lit(NOON.date()))
+        same = same & f.col(f"there.{time_column}").between(f.lit(extent.first), f.lit(extent.last))
+        for name in INSPECTIONS.key:
+            same = same & (f.col(f"there.{name}") == f.col(f"new.{name}"))
+        there = DeltaTable.forPath(spark, path).alias("there")
+        there.merge(rows.coalesce(1).alias("new"), same).whenNotMatchedInsertAll().execute()
+        rows.unpersist()
+
+    return write
+
+
+def _batches(spark: SparkSession, count: int, rows: int) -> Iterator[DataFrame]:
+    for number in range(count):
+        records: list[tuple[object, ...]] = [
+            (
+                b"cam",
+                codec.encode(_inspection(number * rows + place)),
+                [],
+                "inspections",
+                0,
+                number * rows + place,
+                NOON,
+            )
+            for place in range(rows)
+        ]
+        yield parse(spark.createDataFrame(records, _RECORD), INSPECTIONS)
+
+
+def _inspection(sequence: int) -> Inspection:
+    at = NOON + timedelta(milliseconds=100 * sequence)
+    return Inspection(
+        inspection_id=codec.digest_id("cam", sequence, at, "1"),
+        line="line",
+        camera="cam",
+        sequence=sequence,
+        captured_at=at,
+        product="cap",
+        width=640,
+        height=480,
+        score=0.3,
+        threshold=1.0,
+        verdict=Verdict.OK,
+        detector=DetectorRef(name="sightline.cap", version="1", digest="abc"),
+        quality=Quality(blur=10.5, exposure=100.0),
+        timings=Timings(ingested_at=at, decoded_at=at, scored_at=at),
+        source=SourceOffset(topic="frames", partition=0, offset=sequence),
+        heat_map=HeatMap(rows=64, cols=64, scale=1.0, values=bytes(64 * 64)),
+    )
+
+
+def _processor() -> float:
+    """Processor seconds of this process and of Spark's JVM so far."""
+    own = psutil.Process()
+    return sum(sum(process.cpu_times()[:2]) for process in (own, *own.children()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--commits", type=int, default=60)
+    parser.add_argument("--rows", type=int, default=200, help="inspections in a commit")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        show(Console(), measure(given.commits, given.rows, Path(scratch)))
+
+
+if __name__ == "__main__":
+    main()
