@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sightline.diagnosis import Finding, failed, fault, fine, warning
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 AHEAD_SECONDS = 1.0
 """A stamp of the broker that is so far in the future tells of clocks that do not agree."""
+ENOUGH_FRAMES = 1000
+"""With fewer it is not said how they are spread over the partitions."""
 
 
 def kafka() -> Iterator[Finding]:
@@ -42,7 +45,8 @@ def kafka() -> Iterator[Finding]:
     present = set(found.topics)
     for role in _roles(settings):
         yield from _rights(settings, role, present)
-    yield from _clock(settings, present)
+    if settings.topics.frames in present:
+        yield from _frames(settings)
 
 
 def _topics(settings: KafkaSettings) -> Iterator[Finding]:
@@ -102,45 +106,72 @@ def _operations(answer: object) -> set[str]:
     return {operation.name for operation in description.authorized_operations or ()}
 
 
-def _clock(settings: KafkaSettings, present: set[str]) -> Iterator[Finding]:
-    """The stamp of the newest record that the broker stamped itself, against this machine's clock."""
-    topic = settings.topics.frames
-    if topic not in present:
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """What the topic of frames holds: records by partition, and the newest stamp in milliseconds since 1970."""
+
+    held: dict[int, int]
+    newest: int | None
+
+
+def _frames(settings: KafkaSettings) -> Iterator[Finding]:
+    """The frames that the broker has now: where they lie, and when it took in the newest."""
+    looked = _look_at_frames(settings)
+    if looked is None:
         return
-    newest = _newest_stamp(settings, topic)
-    ahead = newest / 1000 - time.time() if newest else None
-    if ahead is None:
-        yield fine("broker's clock", "not known before the first frame")
-    elif ahead > AHEAD_SECONDS:
-        yield warning(
+    yield _clock(looked.newest)
+    if sum(looked.held.values()) >= ENOUGH_FRAMES:
+        yield spread(looked.held)
+
+
+def _clock(newest: int | None) -> Finding:
+    """The stamp of a record that the broker stamped itself, against this machine's clock."""
+    if newest is None:
+        return fine("broker's clock", "not known before the first frame")
+    ahead = newest / 1000 - time.time()
+    if ahead > AHEAD_SECONDS:
+        return warning(
             "broker's clock",
             f"at least {ahead:.1f} s ahead of this machine's",
             "synchronise both: latencies and [score] shed compare them",
         )
-    else:
-        yield fine("broker's clock", f"not ahead; newest frame {-ahead:.0f} s ago")
+    return fine("broker's clock", f"not ahead; newest frame {-ahead:.0f} s ago")
 
 
-def _newest_stamp(settings: KafkaSettings, topic: str) -> int | None:
-    """In milliseconds since 1970; None without a record, or without the right to read it."""
+def spread(held: dict[int, int]) -> Finding:
+    """Whether every partition has frames: a worker whose partition has none stands idle."""
+    idle = sorted(partition for partition, count in held.items() if not count)
+    if idle:
+        return warning(
+            "cameras' partitions",
+            f"none of {sum(held.values()):,} frames lies in {', '.join(map(str, idle))} of {len(held)}",
+            "whose workers stand idle; a camera's name decides where its frames lie: rename one. With fewer "
+            "cameras than partitions nothing is to be done",
+        )
+    return fine("cameras' partitions", f"all {len(held)} have frames, the busiest {max(held.values()):,}")
+
+
+def _look_at_frames(settings: KafkaSettings) -> _Frames | None:
+    """None without the right to read them."""
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     from sightline.kafka_roles import NO_GROUP
 
     reader = settings.for_role("scorer") if "scorer" in settings.roles else settings
     keys = {"group.id": NO_GROUP, "enable.auto.commit": False, "log_level": 0}
-    consumer = Consumer(reader.librdkafka(**keys))
+    consumer, topic = Consumer(reader.librdkafka(**keys)), settings.topics.frames
+    held, newest = {}, []
     try:
-        newest = []
         for partition in consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions:
             low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SECONDS)
+            held[partition] = end - low
             if end > low:
                 consumer.assign([TopicPartition(topic, partition, end - 1)])
                 record = consumer.poll(_SECONDS)
                 if record is not None and record.error() is None:
                     newest.append(record.timestamp()[1])
-        return max(newest, default=None)
     except KafkaException:
         return None
     finally:
         consumer.close()
+    return _Frames(held, max(newest, default=None))

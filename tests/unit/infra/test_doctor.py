@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from infra import doctor
-from infra.doctor_kafka import kafka
+from infra.doctor_kafka import kafka, spread
 from infra.doctor_report import as_json, show
 from sightline.diagnosis import EXIT_CODES, Finding, State, examine, fault, fine, warning, worst
 from sightline.errors import PrerequisiteError
@@ -89,6 +89,14 @@ def test_a_broker_that_is_away_is_one_fault_and_no_more_questions(monkeypatch: p
     assert (found.subject, found.state) == ("broker", State.FAULT)
     assert f"127.0.0.1:{port}" in found.found
     assert "sightline broker" in found.remedy
+
+
+def test_a_partition_without_a_camera_is_named_and_what_it_costs() -> None:
+    found = spread({0: 0, 1: 4000, 2: 0})
+    assert found.state is State.WARNING
+    assert found.found == "none of 4,000 frames lies in 0, 2 of 3"
+    assert "idle" in found.remedy
+    assert spread({0: 900, 1: 4000}).state is State.OK
 
 
 def test_java_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
