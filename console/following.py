@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Protocol, TypeVar
 
 from sightline.errors import BrokerError
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 3.0
 
@@ -20,6 +23,23 @@ class Source(Protocol[T_co]):
 
     def poll(self, seconds: float) -> Sequence[T_co]: ...
     def close(self) -> None: ...
+
+
+class Contact:
+    """Whether something on the broker can be read; the log hears of each loss once, not of every try.
+
+    `fault` says why nothing can come, None while it can.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.fault: str | None = f"{what} have not been reached yet"
+
+    def told(self, fault: str | None) -> None:
+        """Take note of how the last try went."""
+        if fault and fault != self.fault:
+            log.warning("no %s until the broker is back", self._what, extra={"error": fault})
+        self.fault = fault
 
 
 def follow(

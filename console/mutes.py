@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from console.following import RETRY_SECONDS, Contact
 from sightline.codec import decode, digest_id
 from sightline.consumer import open_consumer
 from sightline.contracts import ActionKind, Alert, Mute, OperatorAction, Severity
@@ -27,7 +28,6 @@ LONGEST_WINDOW = timedelta(days=14)
 
 _REMEMBERED = 10_000
 _POLL_SECONDS = 0.5
-_AGAIN_SECONDS = 3.0
 _CONNECT_SECONDS = 5.0
 
 
@@ -116,6 +116,7 @@ class MuteFollower:
         self._kafka = kafka
         self._halt = threading.Event()
         self._thread: threading.Thread | None = None
+        self._contact = Contact("mutes")
 
     def start(self) -> None:
         """Begin; once."""
@@ -133,10 +134,15 @@ class MuteFollower:
 
         while not self._halt.is_set():
             try:
-                follow(self._kafka, self.book, self.ready, self._halt.is_set)
+                follow(self._kafka, self.book, self.ready, self._is_over)
             except (BrokerError, KafkaError) as error:
-                log.warning("no news of mutes until the broker is back", extra={"error": str(error)})
-                self._halt.wait(_AGAIN_SECONDS)
+                self._contact.told(str(error))
+                self._halt.wait(RETRY_SECONDS)
+
+    def _is_over(self) -> bool:
+        """Asked after each answer of the broker."""
+        self._contact.told(None)
+        return self._halt.is_set()
 
 
 def read_book(kafka: KafkaSettings, connect_seconds: float = _CONNECT_SECONDS) -> MuteBook:

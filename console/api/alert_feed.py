@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from console.following import Source, follow
+from console.following import Contact, Source, follow
 from sightline.contracts import Alert, AlertState
 from sightline.settings import KafkaSettings
 from sightline.subscriber import AlertSubscriber
@@ -37,12 +37,17 @@ class AlertFeed:
         self._lock = threading.Lock()
         self._halt = threading.Event()
         self._thread: threading.Thread | None = None
-        self.fault: str | None = "the alerts have not been reached yet"
+        self._contact = Contact("alerts")
 
     @classmethod
     def of(cls, kafka: KafkaSettings) -> AlertFeed:
         """The feed of a broker."""
         return cls(lambda: AlertSubscriber(kafka, start="open", connect_seconds=5.0, patience=30.0))
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can come; None while it can."""
+        return self._contact.fault
 
     def start(self) -> None:
         """Begin; once."""
@@ -90,12 +95,7 @@ class AlertFeed:
                 self._listeners.pop(queue, None)
 
     def _run(self) -> None:
-        follow(self._subscribe, self._publish, self._told, self._halt, _POLL_SECONDS)
-
-    def _told(self, fault: str | None) -> None:
-        if fault and fault != self.fault:
-            log.warning("no alerts until the broker is back", extra={"error": fault})
-        self.fault = fault
+        follow(self._subscribe, self._publish, self._contact.told, self._halt, _POLL_SECONDS)
 
     def _publish(self, alerts: Iterable[Alert]) -> None:
         with self._lock:

@@ -44,8 +44,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 class Feed(Protocol):
     """What is told of the alert feed."""
 
-    fault: str | None
-
+    @property
+    def fault(self) -> str | None: ...
     @property
     def listeners(self) -> int: ...
     def open(self) -> list[Alert]: ...

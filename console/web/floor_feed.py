@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from console.following import Source, follow
+from console.following import Contact, Source, follow
 from console.web.floor import Floor, Picture, Told
 from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings
-
-log = logging.getLogger(__name__)
 
 PICTURE_SECONDS = 2.0
 """Between two looks at the cameras' pictures."""
@@ -36,7 +33,7 @@ class FloorFeed:
 
     def __init__(self, topics: Callable[[], Source[Told]], cameras: Callable[[], Cameras]) -> None:
         self.floor = Floor()
-        self.fault: str | None = "the verdicts have not been reached yet"
+        self._contact = Contact("verdicts for the wall")
         self.pictures_fault: str | None = None
         self._topics = topics
         self._cameras = cameras
@@ -61,6 +58,11 @@ class FloorFeed:
 
         return cls(topics, cameras)
 
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can come; None while it can."""
+        return self._contact.fault
+
     def watch(self, *, pictures: bool = False) -> Floor:
         """The floor, kept up to date from now on; its pictures too for the next seconds, where they are asked for."""
         if pictures:
@@ -79,15 +81,10 @@ class FloorFeed:
             thread.join()
 
     def _follow(self) -> None:
-        follow(self._topics, self._tell, self._told, self._halt, _POLL_SECONDS)
+        follow(self._topics, self._tell, self._contact.told, self._halt, _POLL_SECONDS)
 
     def _tell(self, told: Sequence[Told]) -> None:
         self.floor.tell(told, time.time())
-
-    def _told(self, fault: str | None) -> None:
-        if fault and fault != self.fault:
-            log.warning("no verdicts for the wall until the broker is back", extra={"error": fault})
-        self.fault = fault
 
     def _look(self) -> None:
         source: Cameras | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -10,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from console.api.alert_feed import AlertFeed
 from console.api.metrics import ApiMetrics, CountedActions, FeedMetrics, Measured
 from sightline import samples
-from sightline.contracts import OperatorAction
+from sightline.contracts import Alert, OperatorAction
 from sightline.errors import BrokerError
 from sightline.metrics import OTHER
 
@@ -65,11 +67,22 @@ def test_only_what_the_broker_took_counts_as_an_action() -> None:
 
 
 def test_the_feed_is_down_until_it_was_reached() -> None:
-    registry = CollectorRegistry()
-    feed = AlertFeed(lambda: pytest.fail("it is not started"))
+    class Silent:
+        def poll(self, seconds: float) -> list[Alert]:
+            asked.set()
+            return []
+
+        def close(self) -> None: ...
+
+    registry, asked = CollectorRegistry(), threading.Event()
+    feed = AlertFeed(Silent)
     FeedMetrics(registry, feed)
     assert registry.get_sample_value("sightline_api_alert_feed_up") == 0
-    feed.fault = None
-    assert registry.get_sample_value("sightline_api_alert_feed_up") == 1
+    feed.start()
+    try:
+        assert asked.wait(30)
+        assert registry.get_sample_value("sightline_api_alert_feed_up") == 1
+    finally:
+        feed.stop()
     assert registry.get_sample_value("sightline_api_alerts_open", {"severity": "critical"}) == 0
     assert registry.get_sample_value("sightline_api_alert_listeners") == 0
