@@ -6,6 +6,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -63,16 +64,13 @@ def chaos(
     if short:
         faults = [fault for fault in faults if not (fault.whole or fault.needs)]
         injections = injections or SHORT_INJECTIONS
+    deadline = time.monotonic() + minutes * 60
+    how: Callable[[Line, list[Fault]], Report] = partial(
+        _in_turns, seed=seed, injections=injections, deadline=deadline, console=console
+    )
     if soak:
         faults = [fault for fault in faults if not fault.grown]
-    deadline = time.monotonic() + minutes * 60
-
-    def one_after_another(line: Line, can: list[Fault]) -> Report:
-        return run(line, schedule(can, seed, injections), seed, console, deadline)
-
-    def for_long(line: Line, can: list[Fault]) -> Report:
-        return _soak(line, can, seed, soak or 0.0, results, console)
-
+        how = partial(_soak, seed=seed, minutes=soak, results=results, console=console)
     reports = []
     for kind in (Line, GrownLine):
         if those := [fault for fault in faults if fault.grown == (kind is GrownLine)]:
@@ -84,7 +82,7 @@ def chaos(
                     whole=any(fault.whole for fault in those),
                     disks=DISKS_OF_AN_HOUR if soak else DISKS,
                 )
-                reports.append(_break(made, those, for_long if soak else one_after_another, results, console))
+                reports.append(_break(made, those, how, results, console))
             console.print(f"results: {write(reports[-1], results)}")
             if reports[-1].stopped:
                 break
@@ -110,7 +108,13 @@ def _break(
     return report
 
 
-def _soak(line: Line, faults: list[Fault], seed: int, minutes: float, results: Path, console: Console) -> Report:
+def _in_turns(
+    line: Line, faults: list[Fault], *, seed: int, injections: int | None, deadline: float, console: Console
+) -> Report:
+    return run(line, schedule(faults, seed, injections), seed, console, deadline)
+
+
+def _soak(line: Line, faults: list[Fault], *, seed: int, minutes: float, results: Path, console: Console) -> Report:
     most = saturation(line, console)
     console.log(f"the line keeps up with {most:.0f} frames/s; the soak sends {SHARE:.0%} of that")
     line.change_rate(SHARE * most)
