@@ -17,6 +17,7 @@ from sightline.contracts import Reason, Verdict
 from streaming.tables import Table, nullable
 
 _CONNECT = "__connect.errors."
+_LAST_YEAR = 9999
 _OWN = ("sightline.reason", "sightline.ingested")
 
 
@@ -62,6 +63,8 @@ def _with_row(records: DataFrame, event: Column, table: Table) -> DataFrame:
     columns["day"] = f.to_date(f.col(f"event.{table.event_time}"))
     row = f.struct(*(column.alias(name) for name, column in columns.items()))
     present = f.col("event").isNotNull() & _complete(f.col("event"), table.contract)
+    # Spark reads years that neither Python nor a table's reader has
+    present = present & f.year(f"event.{table.event_time}").between(1, _LAST_YEAR)
     return records.withColumn("event", event).withColumn("row", f.when(present, row)).drop("event")
 
 

@@ -204,6 +204,7 @@ def test_each_topic_arrives_in_its_table_as_it_was_sent(plant: Plant) -> None:
 
 def test_a_record_that_breaks_its_contract_is_kept_aside_and_holds_nothing_up(plant: Plant) -> None:
     junk = [b"", b"no json", b"{}", codec.encode(inspection(5)).replace(b'"score":1.5,', b""), b'{"sequence": 6}']
+    junk.append(codec.encode(inspection(6)).replace(b'"captured_at":"2026-', b'"captured_at":"+12026-'))
     for value in junk:
         plant.send(plant.kafka.topics.inspections, "cam", value)
     plant.send(plant.kafka.topics.archive, "cam", b"\xff\xd8")
