@@ -19,6 +19,7 @@ from models.registry_commands import in_one_line
 
 if TYPE_CHECKING:
     from models.calibrate import Rates
+    from models.train import Trained
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(classifier.app)
@@ -142,10 +143,7 @@ def train(
         recipe = Recipe(
             method=name,
             features=replace(
-                usual,
-                backbone=backbone or usual.backbone,
-                input_size=input_size or usual.input_size,
-                tiles=tiles,
+                usual, backbone=backbone or usual.backbone, input_size=input_size or usual.input_size, tiles=tiles
             ),
             options=chosen,
             alignment=align.value,
@@ -164,16 +162,20 @@ def train(
             mixed_sizes=mixed_sizes,
             progress=show,
         )
-    card = trained.card
     if as_json:
         import msgspec
 
-        typer.echo(msgspec.json.encode(card).decode())
+        typer.echo(msgspec.json.encode(trained.card).decode())
         return
+    _show(trained, "champion" if promote else "challenger")
+
+
+def _show(trained: Trained, role: str) -> None:
+    card = trained.card
     version = trained.registered.version if trained.registered else "-"
     typer.echo(
-        f"{card.name} version {version} is the {'champion' if promote else 'challenger'}: {card.method}, "
-        f"threshold {card.threshold:.3f}, review from {card.review_threshold:.3f}, "
+        f"{card.name} version {version} is the {role}: {card.method}, threshold {card.threshold:.3f}, "
+        f"review from {card.review_threshold:.3f}, "
         f"calibrated on {card.calibration['held_out_frames']} good frames for "
         f"{float(card.calibration['false_alarm_rate']):.1%} false alarms"
     )
