@@ -258,6 +258,17 @@ def test_duplicates_in_a_topic_make_one_row_by_the_first_verdict(plant: Plant) -
     assert {row["detector"]["version"] for row in plant.rows("inspections")} == {"1"}
 
 
+def test_a_batch_of_many_bytes_is_written_in_parts_and_each_row_once(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.history_write._PART_BYTES", 3 * len(codec.encode(inspection(0))))
+    plant.inspect(*map(inspection, range(12)), inspection(3), inspection(7, version="2"))
+    plant.catch_up("inspections")
+    assert plant.sequences() == list(range(12))
+    assert {row["detector"]["version"] for row in plant.rows("inspections")} == {"1"}
+    assert plant.version("inspections") > 2
+
+
 def test_an_alert_keeps_its_last_revision_in_whatever_order_they_come(plant: Plant) -> None:
     states = [alert(1, AlertState.OPENED, count=2), alert(3, AlertState.CLOSED, count=9)]
     for one in states:
