@@ -67,6 +67,8 @@ def history(
     Runs until Ctrl-C or SIGTERM, and finishes the batch that it is writing. While the table store is away it tries
     again, and loses nothing.
 
+    Several jobs may share the tables (`[history] only`), each table being one job's.
+
     Settings: `[history]`, `[tables]` (where they lie), `[kafka]`, `[spark]`.
     """
     from streaming.history import main

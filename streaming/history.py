@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from infra.spark import SMALL_BATCHES, SparkSettings, build_session
 from sightline import logs
@@ -32,7 +32,7 @@ from streaming.maintenance import MaintenanceSettings, keep_in_order
 from streaming.metrics import HistoryMetrics, QueryMetrics
 from streaming.query_watch import QueryWatch
 from streaming.supervise import keep_running, stop_event
-from streaming.tables import TABLES, Table, create_table
+from streaming.tables import GOLD, TABLES, Table, create_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -67,8 +67,22 @@ class HistorySettings(Section):
     """Days that a picture stays in frame_archive; its file goes up to a week later."""
     shadow_days: Annotated[int, Field(ge=1)] = 90
     """Days that a challenger's verdict stays in shadow_inspections."""
+    only: tuple[str, ...] = ()
+    """The tables that this job fills, all by default: several jobs share the work, each table being one job's."""
     checkpoints: str = Field(default_factory=lambda: str((run_folder() / "checkpoints" / "history").absolute()))
     """Where the queries note how far they are; on a cluster, a path that survives the driver."""
+
+    @field_validator("only")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(names) - TABLES.keys()):
+            raise ValueError(f"{unknown[0]!r} is no table; there are {', '.join(TABLES)}")
+        return names
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that this job fills."""
+        return tuple(dict.fromkeys(self.only)) or tuple(TABLES)
 
 
 def main(until_caught_up: bool = False) -> None:
@@ -80,15 +94,18 @@ def main(until_caught_up: bool = False) -> None:
     spark = build_session("sightline-history", session.model_copy(update={"conf": SESSION | session.conf}))
     try:
         if until_caught_up:
-            catch_up(spark, kafka, tables, settings, stop)
+            catch_up(spark, kafka, tables, settings, stop, settings.tables)
         else:
-            upkeep = threading.Thread(target=keep_in_order, args=(spark, tables, maintenance, stop), daemon=True)
+            kept = (*settings.tables, *GOLD)
+            upkeep = threading.Thread(target=keep_in_order, args=(spark, tables, maintenance, stop, kept), daemon=True)
             if maintenance.enabled:
                 upkeep.start()
             registry, tracer = new_registry("history"), open_tracer(TraceSettings.load())
             with MetricsServer("history", registry), QueryWatch(QueryMetrics(registry)) as watch:
                 metrics = HistoryMetrics(registry)
-                follow(spark, kafka, tables, settings, stop, metrics=metrics, watch=watch, tracer=tracer)
+                follow(
+                    spark, kafka, tables, settings, stop, settings.tables, metrics=metrics, watch=watch, tracer=tracer
+                )
             if tracer:
                 tracer.close()
     finally:

@@ -15,7 +15,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
@@ -106,12 +106,19 @@ def optimize(
 
 
 def keep_in_order(
-    spark: SparkSession, tables: TableSettings, settings: MaintenanceSettings, stop: threading.Event
+    spark: SparkSession,
+    tables: TableSettings,
+    settings: MaintenanceSettings,
+    stop: threading.Event,
+    names: Collection[str] = (*TABLES, *GOLD),
 ) -> None:
-    """Run `optimize` every so often until `stop` is set; the first time after a minute, when ingestion has started."""
+    """Run `optimize` on these tables every so often until `stop` is set.
+
+    The first time is after a minute, when ingestion has started.
+    """
     pause = 60.0
     while not stop.wait(pause):
-        for done in optimize(spark, tables, settings, stop=stop):
+        for done in optimize(spark, tables, settings, names, stop=stop):
             facts = {"table": done.table, "day": done.day, "files": done.files_after, "before": done.files_before}
             log.info("day put in order", extra=facts)
         pause = settings.every_hours * 3600
