@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 COMPACT_AFTER_COMMITS = 50
 _ATTEMPTS = 5
-_COMPACTED_BYTES = 64 * 1024 * 1024
-"""Files of this size are left alone while their day lasts, so that compaction never rewrites much."""
+_COMPACTED_BYTES = 16 * 1024 * 1024
+"""Files of this size are left alone while their day lasts: what is rewritten lies in memory, heat maps unpacked."""
 
 
 class MergedTable:
