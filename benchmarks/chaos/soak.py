@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -188,7 +189,7 @@ class Sampler:
         sample.memory["broker"] = _resident(self._line.broker.pid)
         sample.handles["broker"] = _handles(self._line.broker.pid)
         sample.worker_memory = _largest_worker(self._line.score)
-        sample.disk = sum(_size(file) for file in self._line.folder.rglob("*"))
+        sample.disk = _size(self._line.folder)
         seen = self._watch.renew()
         latencies = list(seen.latencies())
         sample.frames = len(latencies)
@@ -222,13 +223,11 @@ def _rss(process: psutil.Process) -> int:
         return 0
 
 
-def _size(file: Path) -> int:
-    try:
-        found = file.lstat()
-    except OSError:
-        return 0
-    # of sparse files what they take
-    return found.st_blocks * 512
+def _size(folder: Path) -> int:
+    """What `du` counts: a walk in Python over an hour's files takes a second of the cores that are measured."""
+    # its exit status is of files that were deleted under its feet
+    counted = subprocess.run(["du", "--summarize", "--block-size=1", str(folder)], capture_output=True, text=True)
+    return int(counted.stdout.split()[0])
 
 
 def _plot(report: Report, samples: list[Sample], began: float, file: Path) -> None:
