@@ -9,8 +9,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -20,8 +19,8 @@ from rich.console import Console
 
 from benchmarks.measured import Part, Series, ratio, show
 from infra.spark import SparkSettings, build_session
-from sightline import codec
-from sightline.contracts import DetectorRef, HeatMap, Inspection, Quality, SourceOffset, Timings, Verdict
+from sightline import codec, samples
+from sightline.contracts import HeatMap
 from sightline.settings import TableSettings
 from streaming import history
 from streaming.history_rows import parse
@@ -31,7 +30,6 @@ from streaming.tables import TABLES, create_table
 INSPECTIONS = TABLES["inspections"]
 WARM = 10
 """Commits of either side before it counts."""
-NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 _RECORD = "key binary, value binary, headers array<struct<key:string,value:binary>>, topic string, partition int, "
 _RECORD += "offset long, timestamp timestamp"
 
@@ -65,11 +63,8 @@ def measure(commits: int, rows: int, folder: Path) -> Part:
 
 def _by_history(spark: SparkSession, tables: TableSettings) -> Callable[[DataFrame], None]:
     create_table(spark, INSPECTIONS, tables)
-    return partial(_written, TableWriter(INSPECTIONS, tables))
-
-
-def _written(writer: TableWriter, batch: DataFrame) -> None:
-    writer(batch, 0)
+    writer = TableWriter(INSPECTIONS, tables)
+    return lambda batch: writer(batch, 0)
 
 
 def _by_spark(spark: SparkSession, tables: TableSettings) -> Callable[[DataFrame], None]:
@@ -82,7 +77,7 @@ def _by_spark(spark: SparkSession, tables: TableSettings) -> Callable[[DataFrame
         rows = batch.where("row is not null").select("row.*").persist()
         extent = rows.agg(f.min(time_column).alias("first"), f.max(time_column).alias("last")).first()
         assert extent is not None
-        same = f.col("there.day").eqNullSafe(f.lit(NOON.date()))
+        same = f.col("there.day").eqNullSafe(f.lit(samples.START.date()))
         same = same & f.col(f"there.{time_column}").between(f.lit(extent.first), f.lit(extent.last))
         for name in INSPECTIONS.key:
             same = same & (f.col(f"there.{name}") == f.col(f"new.{name}"))
@@ -94,42 +89,14 @@ def _by_spark(spark: SparkSession, tables: TableSettings) -> Callable[[DataFrame
 
 
 def _batches(spark: SparkSession, count: int, rows: int) -> Iterator[DataFrame]:
+    heat_map = HeatMap(rows=64, cols=64, scale=1.0, values=bytes(64 * 64))
     for number in range(count):
+        found = (samples.inspection(sequence=number * rows + place) for place in range(rows))
         records: list[tuple[object, ...]] = [
-            (
-                b"cam",
-                codec.encode(_inspection(number * rows + place)),
-                [],
-                "inspections",
-                0,
-                number * rows + place,
-                NOON,
-            )
-            for place in range(rows)
+            (b"", codec.encode(replace(one, heat_map=heat_map)), [], "inspections", 0, one.sequence, samples.START)
+            for one in found
         ]
         yield parse(spark.createDataFrame(records, _RECORD), INSPECTIONS)
-
-
-def _inspection(sequence: int) -> Inspection:
-    at = NOON + timedelta(milliseconds=100 * sequence)
-    return Inspection(
-        inspection_id=codec.digest_id("cam", sequence, at, "1"),
-        line="line",
-        camera="cam",
-        sequence=sequence,
-        captured_at=at,
-        product="cap",
-        width=640,
-        height=480,
-        score=0.3,
-        threshold=1.0,
-        verdict=Verdict.OK,
-        detector=DetectorRef(name="sightline.cap", version="1", digest="abc"),
-        quality=Quality(blur=10.5, exposure=100.0),
-        timings=Timings(ingested_at=at, decoded_at=at, scored_at=at),
-        source=SourceOffset(topic="frames", partition=0, offset=sequence),
-        heat_map=HeatMap(rows=64, cols=64, scale=1.0, values=bytes(64 * 64)),
-    )
 
 
 def _processor() -> float:

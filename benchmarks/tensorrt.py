@@ -3,7 +3,7 @@
 From the repository root on a machine with an NVIDIA GPU, its driver and `pip install -e .[all,gpu]`. Without BUNDLE a
 detector is trained on the simulated line first, and quantised, so that nothing else is needed. Prints the parity of
 each precision with PyTorch, as a share of the threshold, and frames a second by batch size beside ONNX Runtime and
-PyTorch on the CPU; a precision that cannot be had says why.
+PyTorch on the CPU; then the same of decoding JPEGs of 720p, by nvJPEG and by one core. What cannot be had says why.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -24,12 +25,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.pictures import SIZES, simulated
 from models.quantise import quantise
 from models.runtime.card import load_card
+from models.runtime.decode import Decode, DecodedFrame, Wanted, decode_each
+from models.runtime.nvjpeg import BatchDecoder
 from models.runtime.scorer import MAX_BATCH, Backend, Precision, Scorer, load_scorer
 from models.train import train
 from producers.simulator import PRODUCTS, LineSimulator
-from sightline.errors import SightlineError
+from sightline.errors import FrameError, SightlineError
 from sightline.settings import RegistrySettings
 
 BATCHES = (1, 4, 16)
@@ -39,7 +43,8 @@ PARTS = 120
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One runtime: load in seconds (a build the first time), difference to PyTorch, frames a second by batch size."""
+    """One runtime or decoder: load in seconds (a build the first time), difference to the first of its kind, and frames
+    a second by batch size."""
 
     what: str
     load_seconds: float | None
@@ -57,17 +62,52 @@ def measure(what: str, load: Callable[[], Scorer], expected: np.ndarray, images:
         return Row(what, None, None, {}, str(error))
     loaded = time.perf_counter() - began
     difference = float(np.abs(scorer.score(images).scores - expected).max()) / scorer.card.threshold
-    return Row(what, loaded, difference, {batch: _rate(scorer, images, batch, seconds) for batch in BATCHES})
+    rates = {}
+    for batch in BATCHES:
+        frames = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
+        rates[batch] = _rate(partial(scorer.score, frames), batch, seconds)
+    return Row(what, loaded, difference, rates)
 
 
-def _rate(scorer: Scorer, images: np.ndarray, batch: int, seconds: float) -> float:
-    frames = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
+def decoders(seconds: float) -> Iterator[Row]:
+    """Pictures of 720p from bytes to 256 × 256; the difference is the mean of all pixels, as a share of white."""
+    jpegs = simulated(next(iter(PRODUCTS)), *SIZES["720p"], count=MAX_BATCH).jpegs
+    wanted = [Wanted(jpeg, 256, 256) for jpeg in jpegs]
+    expected = _images(decode_each(wanted))
+    opened: list[tuple[str, Callable[[], Decode]]] = [
+        ("libjpeg-turbo, one core", lambda: decode_each),
+        ("nvJPEG", BatchDecoder),
+    ]
+    for what, load in opened:
+        began = time.perf_counter()
+        try:
+            decode = load()
+        except SightlineError as error:
+            yield Row(what, None, None, {}, str(error))
+            continue
+        loaded = time.perf_counter() - began
+        difference = float(np.abs(_images(decode(wanted)) - expected).mean()) / 255
+        rates = {batch: _rate(partial(_run, decode, wanted[:batch]), batch, seconds) for batch in BATCHES}
+        yield Row(what, loaded, difference, rates)
+
+
+def _run(decode: Decode, wanted: Sequence[Wanted]) -> None:
+    for _ in decode(wanted):
+        pass
+
+
+def _images(decoded: Iterable[DecodedFrame | FrameError]) -> np.ndarray:
+    return np.stack([one.image.astype(np.int16) for one in decoded if isinstance(one, DecodedFrame)])
+
+
+def _rate(work: Callable[[], object], frames: int, seconds: float) -> float:
+    """Frames a second: the median of some rounds."""
     rates = []
     for _ in range(ROUNDS):
         done, began = 0, time.perf_counter()
         while (passed := time.perf_counter() - began) < seconds:
-            scorer.score(frames)
-            done += batch
+            work()
+            done += frames
         rates.append(done / passed)
     return statistics.median(rates)
 
@@ -88,7 +128,7 @@ def detectors(bundle: Path | None, int8: Path | None) -> Iterator[tuple[Path, Pa
             cv2.imwrite(str(root / "train" / "good" / f"{index:04}.jpg"), picture)
         train(root, product, RegistrySettings.load(), register=False, output=made)
         try:
-            quantise(made, root, small, RegistrySettings.load())
+            quantise(made, root, small, RegistrySettings.load(), symmetric=True)
         except SightlineError as error:
             print(f"no INT8 form: {error}", file=sys.stderr)
             yield made, None
@@ -124,7 +164,7 @@ def rows(bundle: Path, int8: Path | None, seconds: float) -> list[Row]:
 
 
 def show(found: Sequence[Row]) -> None:
-    table = Table("runtime", "load s", "differs by", *(f"{batch} at once" for batch in BATCHES))
+    table = Table("runtime or decoder", "load s", "differs by", *(f"{batch} at once" for batch in BATCHES))
     for row in found:
         if row.fault or row.load_seconds is None or row.difference is None:
             table.add_row(row.what, "–", (row.fault or "")[:60])
@@ -142,7 +182,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     asked = parser.parse_args()
     with detectors(asked.bundle, asked.int8) as (bundle, int8):
-        found = rows(bundle, int8, asked.seconds)
+        found = [*rows(bundle, int8, asked.seconds), *decoders(asked.seconds)]
     if asked.json:
         print(json.dumps([asdict(row) for row in found], indent=2))
     else:

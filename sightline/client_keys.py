@@ -74,6 +74,8 @@ def spark(kafka: KafkaSettings) -> dict[str, str]:
         "security.protocol": kafka.security_protocol,
         # executor, driver and its metadata wait for the same broker one after the other; all are near it
         "request.timeout.ms": str(_ANSWER_MS // 2),
+        # who leads now is asked beside an answer that may never come, and not after it
+        "metadata.max.age.ms": "3000",
         "socket.connection.setup.timeout.ms": "3000",
         "socket.connection.setup.timeout.max.ms": str(_ANSWER_MS // 2),
     }

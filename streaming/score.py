@@ -34,7 +34,7 @@ from streaming.records import OUTGOING_DDL
 from streaming.shedding import Policy
 from streaming.supervise import keep_running, stop_event
 from streaming.tally import Tally, TallySum
-from streaming.worker import WorkerPlan, score_with
+from streaming.worker import Decoder, WorkerPlan, score_with
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -61,6 +61,8 @@ class ScoreSettings(Section):
 
     section: ClassVar[str] = "score"
 
+    decode: Decoder = "cpu"
+    """What decodes JPEGs: libjpeg-turbo, frame by frame, or nvJPEG on the worker's GPU, a batch at a time."""
     backend: Backend = "openvino"
     precision: Precision = "fp32"
     """How it computes: OpenVINO also in `bf16` where the CPU can, TensorRT also in `fp16`."""
@@ -180,6 +182,7 @@ def plan(kafka: KafkaSettings, settings: ScoreSettings) -> WorkerPlan:
     return WorkerPlan(
         detectors=settings.detectors,
         topic_prefix=kafka.topic_prefix,
+        decode=settings.decode,
         backend=settings.backend,
         precision=settings.precision,
         threads=settings.threads,

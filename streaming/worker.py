@@ -10,22 +10,23 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from models.runtime.decode import decode
+from models.runtime.decode import Decode, DecodedFrame, Wanted, decode_each
 from models.runtime.interpret import heat_map, in_frame
 from models.runtime.scorer import Backend, Precision, Scorer, Scores, load_scorer
 from models.runtime.view import View, check_maskable
 from sightline import codec
-from sightline.contracts import DeadLetter, Inspection, Reason, Timings, Verdict
+from sightline.contracts import DeadLetter, Frame, Inspection, Reason, Timings, Verdict
 from sightline.errors import DetectorError, FrameError
 from sightline.settings import Topics
 from sightline.traces import passed_on
@@ -35,6 +36,8 @@ from streaming.records import Opened, Outgoing, Record, read_records, to_arrow
 from streaming.shadow import Challengers, Shadow
 from streaming.shedding import Policy, Shedder
 from streaming.tally import Tally
+
+Decoder = Literal["cpu", "nvjpeg"]
 
 STAGE = "score"
 LONGEST_MESSAGE = 1000
@@ -47,6 +50,7 @@ class WorkerPlan:
 
     detectors: str
     topic_prefix: str
+    decode: Decoder
     backend: Backend
     precision: Precision
     threads: int
@@ -97,12 +101,22 @@ def _judge(plan: WorkerPlan) -> FrameJudge:
         return scorer
 
     shadow = Shadow(Challengers(folder, load), topics.shadow, plan.shadow_fraction) if plan.shadow_fraction else None
-    judge = FrameJudge(DetectorSet(folder, load), topics, plan.archive_ok_fraction, views, shadow)
+    judge = FrameJudge(
+        DetectorSet(folder, load), topics, plan.archive_ok_fraction, views, shadow, _decoder(plan.decode)
+    )
     judge.refresh()
     # PySpark collects garbage after every task: what stays loaded for good need not be looked through each time
     gc.collect()
     gc.freeze()
     return judge
+
+
+def _decoder(name: Decoder) -> Decode:
+    if name == "cpu":
+        return decode_each
+    from models.runtime.nvjpeg import BatchDecoder
+
+    return BatchDecoder()
 
 
 def _see_own_gpu() -> None:
@@ -124,6 +138,7 @@ class FrameJudge:
         archive_ok_fraction: float,
         views: Mapping[str, View] = MappingProxyType({}),
         shadow: Shadow | None = None,
+        decode: Decode = decode_each,
     ) -> None:
         """`views` are by camera; without `shadow` no challenger is asked."""
         self._detectors = detectors
@@ -131,6 +146,7 @@ class FrameJudge:
         self._archive_ok_fraction = archive_ok_fraction
         self._views = views
         self._shadow = shadow
+        self._decode = decode
         self.tally = Tally()
 
     def refresh(self) -> None:
@@ -141,15 +157,13 @@ class FrameJudge:
 
     def judge(self, records: Iterable[Record]) -> list[Outgoing]:
         """All that is to be written for `records`, in their order."""
-        slots: list[list[Outgoing]] = []
+        taken = list(records)
+        slots: list[list[Outgoing]] = [[] for _ in taken]
         waiting: dict[str, list[Opened]] = {}
         begun = time.perf_counter()
-        for slot, record in enumerate(records):
-            slots.append([])
-            try:
-                opened = self._open(record, slot)
-            except FrameError as error:
-                slots[slot].append(self._dead_letter(record, error))
+        for slot, opened in enumerate(self._open(taken)):
+            if isinstance(opened, FrameError):
+                slots[slot].append(self._dead_letter(taken[slot], opened))
             else:
                 waiting.setdefault(opened.frame.product, []).append(opened)
         self.tally.took("open", time.perf_counter() - begun)
@@ -162,18 +176,21 @@ class FrameJudge:
         """What the challengers say of the frames of the last `judge`; empty without shadow mode."""
         return self._shadow.judge() if self._shadow else []
 
-    def _open(self, record: Record, slot: int) -> Opened:
-        frame = codec.frame_from_record(record.value, record.headers)
-        card = self._detectors.for_product(frame.product).scorer.card
-        view = self._views.get(frame.camera)
-        decoded = decode(frame.jpeg, card.input_height, card.input_width, view)
-        if (decoded.width, decoded.height) != (frame.width, frame.height):
-            raise FrameError(
-                Reason.SIZE_MISMATCH,
-                f"the headers say {frame.width}x{frame.height}, the JPEG is {decoded.width}x{decoded.height}; "
-                "the camera must announce the size that it sends",
-            )
-        return Opened(record, frame, decoded, datetime.now(UTC), slot, view)
+    def _open(self, records: Sequence[Record]) -> Iterator[Opened | FrameError]:
+        """Each frame with what its detector will see of it, or what is wrong with it."""
+        announced = [self._announced(record) for record in records]
+        decoded = self._decode([one[1] for one in announced if not isinstance(one, FrameError)])
+        for slot, (record, one) in enumerate(zip(records, announced, strict=True)):
+            yield one if isinstance(one, FrameError) else _opened(record, *one, next(decoded), slot)
+
+    def _announced(self, record: Record) -> tuple[Frame, Wanted] | FrameError:
+        """What a record's headers say, and what is to be seen of its picture."""
+        try:
+            frame = codec.frame_from_record(record.value, record.headers)
+            card = self._detectors.for_product(frame.product).scorer.card
+        except FrameError as error:
+            return error
+        return frame, Wanted(frame.jpeg, card.input_height, card.input_width, self._views.get(frame.camera))
 
     def _score(self, detector: Loaded, group: list[Opened]) -> Iterator[tuple[Opened, list[Outgoing]]]:
         begun = time.perf_counter()
@@ -253,3 +270,17 @@ class FrameJudge:
             headers=tuple((name, value or b"") for name, value in record.headers),
         )
         return Outgoing(self._topics.dead_letters, record.key, record.value, codec.dead_letter_headers(letter))
+
+
+def _opened(
+    record: Record, frame: Frame, wanted: Wanted, decoded: DecodedFrame | FrameError, slot: int
+) -> Opened | FrameError:
+    if isinstance(decoded, FrameError):
+        return decoded
+    if (decoded.width, decoded.height) != (frame.width, frame.height):
+        return FrameError(
+            Reason.SIZE_MISMATCH,
+            f"the headers say {frame.width}x{frame.height}, the JPEG is {decoded.width}x{decoded.height}; "
+            "the camera must announce the size that it sends",
+        )
+    return Opened(record, frame, decoded, datetime.now(UTC), slot, wanted.view)

@@ -7,7 +7,9 @@ ignored: boxes refer to the pixels as they are stored, and so does the archive.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -49,6 +51,19 @@ class DecodedFrame:
     covered: Box
 
 
+class Wanted(NamedTuple):
+    """A JPEG and what a detector is to see of it: the region of `view`, at `height` × `width`."""
+
+    jpeg: bytes
+    height: int
+    width: int
+    view: View | None = None
+
+
+Decode = Callable[[Iterable[Wanted]], Iterator[DecodedFrame | FrameError]]
+"""Gives each frame in its place, or what is wrong with it."""
+
+
 def probe(jpeg: bytes) -> tuple[int, int]:
     """Width and height from the JPEG header, without decoding.
 
@@ -85,9 +100,24 @@ def decode(jpeg: bytes, height: int, width: int, view: View | None = None) -> De
     covered = view.covered(true_width, true_height) if view else Box(0, 0, true_width, true_height)
     # the scale must leave enough pixels in the part that is cut out
     least_height, least_width = -(-height * true_height // covered.height), -(-width * true_width // covered.width)
-    pixels = _cut(_pixels(jpeg, least_height, least_width), covered, true_width, true_height)
-    image = resize(pixels, height, width)
-    return DecodedFrame(image, true_width, true_height, quality(image), covered)
+    pixels = _pixels(jpeg, least_height, least_width)
+    return seen(pixels, Wanted(jpeg, height, width, view), true_width, true_height)
+
+
+def decode_each(wanted: Iterable[Wanted]) -> Iterator[DecodedFrame | FrameError]:
+    """`decode`, one frame after the other."""
+    for one in wanted:
+        try:
+            yield decode(*one)
+        except FrameError as error:
+            yield error
+
+
+def seen(pixels: NDArray[np.uint8], wanted: Wanted, width: int, height: int) -> DecodedFrame:
+    """What a detector sees of a frame of `width` × `height`, decoded as `pixels` at that or at a reduced scale."""
+    covered = wanted.view.covered(width, height) if wanted.view else Box(0, 0, width, height)
+    image = resize(_cut(pixels, covered, width, height), wanted.height, wanted.width)
+    return DecodedFrame(image, width, height, quality(image), covered)
 
 
 def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -137,7 +167,7 @@ def _pixels(jpeg: bytes, height: int, width: int) -> NDArray[np.uint8]:
         return _rgb(jpeg, height, width, strict=True)
     except FrameError as error:
         # of all complaints only padding between segments leaves a whole picture
-        if _HARMLESS not in str(error) or not _ended(jpeg):
+        if _HARMLESS not in str(error) or not ended(jpeg):
             raise
     return _rgb(jpeg, height, width, strict=False)
 
@@ -150,13 +180,13 @@ def _rgb(jpeg: bytes, height: int, width: int, *, strict: bool) -> NDArray[np.ui
     return np.asarray(image, np.uint8)
 
 
-def _ended(jpeg: bytes) -> bool:
+def ended(jpeg: bytes) -> bool:
     """Whether the end marker is there; some cameras pad a frame with zeros after it."""
     return jpeg.rstrip(b"\0").endswith(_END)
 
 
 def _fault(jpeg: bytes, text: str) -> FrameError:
-    if _SHORT in text.lower() or not _ended(jpeg):
+    if _SHORT in text.lower() or not ended(jpeg):
         return FrameError(
             Reason.TRUNCATED,
             f"the JPEG stops short after {len(jpeg)} bytes ({text}); the camera or the network cut the frame off",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from models.doubles import write_brightness_bundle
 from models.runtime.card import DetectorCard
+from models.runtime.decode import Decode, decode_each
+from models.runtime.nvjpeg import BatchDecoder
 from models.runtime.scorer import Scores, load_scorer
 from models.runtime.view import Box, View, open_view
 from sightline import codec
@@ -71,10 +74,16 @@ def scorer() -> BrightnessScorer:
 
 
 @pytest.fixture
-def judge(tmp_path: Path, scorer: BrightnessScorer) -> FrameJudge:
+def decode() -> Callable[[], Decode]:
+    return lambda: decode_each
+
+
+@pytest.fixture
+def judge(tmp_path: Path, scorer: BrightnessScorer, decode: Callable[[], Decode]) -> FrameJudge:
     champion = Bundle(name="sightline.washer", version="7", digest="d" * 64, folder=str(tmp_path / "bundle"))
     write_pointer(tmp_path / CHAMPIONS, {"washer": champion})
-    judge = FrameJudge(DetectorSet(tmp_path, lambda _: scorer), TOPICS, archive_ok_fraction=0.0)
+    detectors = DetectorSet(tmp_path, lambda _: scorer)
+    judge = FrameJudge(detectors, TOPICS, archive_ok_fraction=0.0, decode=decode())
     judge.refresh()
     return judge
 
@@ -138,6 +147,9 @@ def test_only_a_defect_carries_a_picture_in_the_frames_aspect(judge: FrameJudge)
     assert (defect.regions[0].width, defect.regions[0].height) == (160, 120)
 
 
+@pytest.mark.parametrize(
+    "decode", [lambda: decode_each, lambda: BatchDecoder("cpu")], ids=["one by one", "all at once"]
+)
 def test_a_bad_frame_does_not_cost_its_batch_mates(judge: FrameJudge) -> None:
     whole = picture(100)
     broken = {
