@@ -16,10 +16,11 @@ VECTOR_MODULE = "jdk.incubator.vector"
 """Spark adds this module at its start; trimmed runtimes lack it."""
 
 
-SHARED_CORES = ("-XX:TieredStopAtLevel=1", "-XX:+UseParallelGC")
+SHARED_CORES = ("-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=160m", "-XX:+UseParallelGC")
 """Options for JVMs that share their cores with a detector. The optimising compiler took more than all their own work
 for the first minutes, and what it made was no faster, since they mostly move bytes; the concurrent collector marked a
-small heap full of pictures again and again (docs/benchmarks.md)."""
+small heap full of pictures again and again (docs/benchmarks.md). Without that compiler Java keeps 48 MB of compiled
+code, which Spark fills within minutes: three quarters of it were thrown away and compiled again, over and over."""
 
 
 def find_java() -> Path:

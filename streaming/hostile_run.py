@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import typer
 from numpy.typing import NDArray
 
 from models.runtime.card import DetectorCard
-from models.runtime.scorer import Scores
+from models.runtime.scorer import Scorer, Scores, load_scorer
 from sightline import codec
 from sightline.contracts import Inspection
 from sightline.errors import SightlineError
@@ -36,7 +37,7 @@ BATCH = 16
 TOLERANCE = 8.0
 """How far an inspection's score may be from the picture's brightness, 0…255: JPEG and CMYK round."""
 BOUND_MB = 600
-"""What a worker may have, from docs of the targets; the detector of this run adds nothing to it."""
+"""What a worker may have, from docs of the targets; without `--detector` nothing is added to it by one."""
 
 _KIB_PER_UNIT = 1 if sys.platform.startswith("linux") else 1 / 1024
 
@@ -51,6 +52,7 @@ class Outcome:
     slowest: tuple[float, str] = (0.0, "")
     before_mb: float = 0.0
     peak_mb: float = 0.0
+    tolerance: float = TOLERANCE
 
 
 class Brightness:
@@ -70,16 +72,18 @@ class Brightness:
         return Scores(np.ascontiguousarray(cells), cells.mean(axis=(1, 2)))
 
 
-def judge_all(frames: Iterable[Hostile], folder: Path) -> Outcome:
+def judge_all(frames: Iterable[Hostile], folder: Path, scorer: Scorer | None = None) -> Outcome:
     """Judge `frames` as a worker does, in its batches; `folder` is for the detector's pointer file.
 
-    Nothing is raised for a frame: a batch that raises is a fault of each of its frames.
+    Without `scorer` an inspection's score must be its picture's brightness. Nothing is raised for a frame: a batch that
+    raises is a fault of each of its frames.
     """
     write_pointer(folder / CHAMPIONS, {PRODUCT: Bundle(name="n", version="7", digest="d", folder=str(folder))})
-    judge = FrameJudge(DetectorSet(folder, lambda _: Brightness()), Topics(), archive_ok_fraction=0.1)
+    detectors = DetectorSet(folder, lambda _: scorer or Brightness())
+    judge = FrameJudge(detectors, Topics(), archive_ok_fraction=0.1)
     judge.refresh()
     to_arrow([])  # imports what it needs the first time
-    outcome = Outcome(before_mb=peak_mb())
+    outcome = Outcome(before_mb=peak_mb(), tolerance=math.inf if scorer else TOLERANCE)
     for batch in _batches(frames):
         began = time.perf_counter()
         try:
@@ -118,7 +122,7 @@ def _compare(batch: list[Hostile], written: list[Outgoing], outcome: Outcome) ->
             inspection = codec.decode(Inspection, out.value or b"")
             frame = by_offset[inspection.source.offset]
             fates[inspection.source.offset].append(INSPECTED)
-            if frame.brightness is not None and abs(inspection.score - frame.brightness) > TOLERANCE:
+            if frame.brightness is not None and abs(inspection.score - frame.brightness) > outcome.tolerance:
                 outcome.faults.append(f"{_name(frame)}: score {inspection.score:.1f}, not {frame.brightness}")
         elif out.topic == topics.dead_letters:
             try:
@@ -145,11 +149,15 @@ def _name(frame: Hostile) -> str:
 def main(
     frames: Annotated[int, typer.Option(min=1, help="How many.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Another seed makes others.")] = 0,
+    detector: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="A detector's bundle, for its memory.")
+    ] = None,
 ) -> None:
     """Judge hostile frames as a worker does; exit code 1 when one had no fate, a wrong one, or too much memory."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = judge_all(islice(hostile_frames(seed), frames), Path(folder))
+        scorer = load_scorer(detector) if detector else None
+        outcome = judge_all(islice(hostile_frames(seed), frames), Path(folder), scorer)
     for (kind, fate), count in sorted(outcome.fates.items()):
         typer.echo(f"{kind:<20} {fate:<16} {count:>6}")
     for fault in outcome.faults[:50]:
