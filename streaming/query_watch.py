@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from streaming.metrics import QueryMetrics
-from streaming.retention import LossWatch
+from streaming.retention import LossWatch, offsets
 from streaming.tables import TABLES
 
 if TYPE_CHECKING:
@@ -80,14 +79,6 @@ def lag(progress: Mapping[str, Any]) -> int:
     """Records that were in the topics and not yet read when the micro-batch was planned, over all partitions."""
     waiting = 0
     for source in progress["sources"]:
-        ends, latest = (_offsets(source.get(key)) for key in ("endOffset", "latestOffset"))
+        ends, latest = (offsets(source.get(key)) for key in ("endOffset", "latestOffset"))
         waiting += sum(max(0, offset - ends.get(place, 0)) for place, offset in latest.items())
     return waiting
-
-
-def _offsets(text: str | None) -> dict[tuple[str, str], int]:
-    """Offset of each topic and partition, from Kafka's own JSON in a progress."""
-    found = json.loads(text) if text and text.startswith("{") else None
-    if not isinstance(found, dict):
-        return {}
-    return {(topic, number): offset for topic, places in found.items() for number, offset in places.items()}

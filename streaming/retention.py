@@ -53,14 +53,14 @@ def _moved(progress: Mapping[str, Any]) -> int:
     """Offsets that the micro-batch went over; 0 for one that did nothing, or that began where the topic does."""
     moved = 0
     for source in progress["sources"]:
-        # a JSON text in Spark's own object, an object in the JSON of the whole
-        starts, ends = (_offsets(source.get(key)) for key in ("startOffset", "endOffset"))
+        starts, ends = (offsets(source.get(key)) for key in ("startOffset", "endOffset"))
         moved += sum(end - starts[place] for place, end in ends.items() if place in starts)
     return moved
 
 
-def _offsets(told: Any) -> dict[tuple[str, str], int]:
-    found = json.loads(told) if isinstance(told, str) else told
+def offsets(told: Any) -> dict[tuple[str, str], int]:
+    """Offset of each topic and partition in a progress: an object in the JSON of the whole, a text in Spark's own."""
+    found = json.loads(told) if isinstance(told, str) and told.startswith("{") else told
     if not isinstance(found, dict):
         return {}
     return {(topic, number): offset for topic, places in found.items() for number, offset in places.items()}
