@@ -1,9 +1,13 @@
-"""Checkpoints that a power failure has torn, put right before their query starts.
+"""Checkpoints on a local disk: put right where a power failure has torn them, and written without a process each.
 
 Spark writes a batch's plan to `offsets/N` and its end to `commits/N`, and forces neither onto the disk: after a power
 failure the newest files may be cut off or empty, and the query would refuse to start for good. Taking them away is
 safe, because then their batch merely comes again: topics are written at least once, with ids that a replay repeats, and
 tables by MERGE.
+
+Hadoop without its native library, which pyspark does not bring, starts a `chmod` or a `readlink` for each step of each
+file: a tenth of a second of a processor for each micro-batch, and as long before the next may begin. GlobalMentor's
+"bare naked" local file system does the same in Java.
 """
 
 from __future__ import annotations
@@ -12,11 +16,32 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
 
 _LINES = {"offsets": 3, "commits": 2}
 """Lines of a whole file: its version, then JSON; of offsets, the batch's settings and a line for the source."""
+
+
+_MANAGER = "spark.sql.streaming.checkpointFileManagerClass"
+_IN_JAVA = {
+    _MANAGER: "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager",
+    "fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+    # Hadoop would give the one that the process has opened before, whatever is asked for
+    "fs.file.impl.disable.cache": "true",
+}
+
+
+def prepare(spark: SparkSession, checkpoint: str) -> None:
+    """Make a query's checkpoint ready for its start in this session; it must not be running. Raises as `mend`."""
+    mend(checkpoint)
+    if _folder(checkpoint) and not spark.conf.get(_MANAGER, None):
+        for key, value in _IN_JAVA.items():
+            spark.conf.set(key, value)
 
 
 def mend(checkpoint: str) -> list[Path]:
@@ -25,8 +50,8 @@ def mend(checkpoint: str) -> list[Path]:
     Only a local folder is looked at: object stores write a file wholly or not at all. Raises OSError where a file
     cannot be read or removed.
     """
-    folder = Path(checkpoint.removeprefix("file:"))
-    if "://" in checkpoint or not folder.is_dir():
+    folder = _folder(checkpoint)
+    if folder is None or not folder.is_dir():
         return []
     torn = [*_torn_identity(folder), *_torn_batches(folder)]
     for file in torn:
@@ -35,6 +60,11 @@ def mend(checkpoint: str) -> list[Path]:
         # Hadoop's checksum of it
         file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
     return torn
+
+
+def _folder(checkpoint: str) -> Path | None:
+    """None for one that is not on a local disk."""
+    return None if "://" in checkpoint else Path(checkpoint.removeprefix("file:"))
 
 
 def _torn_identity(folder: Path) -> Iterator[Path]:

@@ -24,7 +24,7 @@ from sightline.kafka_refusal import refusal
 from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
 from sightline.traces import Tracer, TraceSettings, open_tracer
-from streaming.checkpoints import mend
+from streaming.checkpoints import prepare
 from streaming.delta_merge import COMPACT_AFTER_COMMITS
 from streaming.history_rows import parse
 from streaming.history_write import TableWriter
@@ -199,7 +199,7 @@ def start(
     limit = settings.max_frames_per_trigger if pictures else settings.max_records_per_trigger
     keep_days = {"frame_archive": settings.archive_days, "shadow_inspections": settings.shadow_days}
     checkpoint = f"{settings.checkpoints.rstrip('/')}/{table.name}"
-    mend(checkpoint)
+    prepare(spark, checkpoint)
     kept = keep_days.get(table.name)
     writer = TableWriter(table, tables, kept, metrics, tracer, settings.compact_after_commits)
     records = (

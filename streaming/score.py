@@ -26,7 +26,7 @@ from sightline.kafka_refusal import refusal
 from sightline.metrics import MetricsServer, MetricsSettings, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, RegistrySettings, Section, run_folder
 from streaming.champions import POINTERS, Mirror
-from streaming.checkpoints import mend
+from streaming.checkpoints import prepare
 from streaming.detectors import read_pointer
 from streaming.metrics import QueryMetrics, ScoreMetrics
 from streaming.query_watch import QueryWatch
@@ -153,7 +153,7 @@ def start(
 
     `report` is called in the workers, with what each task has done.
     """
-    mend(settings.checkpoint)
+    prepare(spark, settings.checkpoint)
     judge = score_with(plan(kafka, settings), report)
     judged = read_frames(spark, kafka, settings).mapInArrow(judge, OUTGOING_DDL)
     return (
