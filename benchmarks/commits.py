@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from rich.console import Console
 
-from benchmarks.measured import Part, Series, ratio, show
+from benchmarks.measured import Part, Series, processor_seconds, ratio, show
 from infra.spark import SparkSettings, build_session
 from sightline import codec, samples
 from sightline.contracts import HeatMap
@@ -46,10 +45,10 @@ def measure(commits: int, rows: int, folder: Path) -> Part:
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for number, batch in enumerate(_batches(spark, commits + WARM, rows)):
         for name, write in sides.items():
-            before, began = _processor(), time.perf_counter()
+            before, began = processor_seconds(), time.perf_counter()
             write(batch)
             if number >= WARM:
-                taken[name].append((time.perf_counter() - began, _processor() - before))
+                taken[name].append((time.perf_counter() - began, processor_seconds() - before))
     spark.stop()
     whole: dict[str, Series] = {}
     for name, both in taken.items():
@@ -97,12 +96,6 @@ def _batches(spark: SparkSession, count: int, rows: int) -> Iterator[DataFrame]:
             for one in found
         ]
         yield parse(spark.createDataFrame(records, _RECORD), INSPECTIONS)
-
-
-def _processor() -> float:
-    """Processor seconds of this process and of Spark's JVM so far."""
-    own = psutil.Process()
-    return sum(sum(process.cpu_times()[:2]) for process in (own, *own.children()))
 
 
 def main() -> None:

@@ -48,6 +48,12 @@ def rate(call: Callable[[], object], frames: int, seconds: float) -> float:
     return done / passed
 
 
+def processor_seconds() -> float:
+    """Processor time so far of this process, of its children, and of what these have started and waited for."""
+    own = psutil.Process()
+    return sum(own.cpu_times()[:2]) + sum(sum(child.cpu_times()[:4]) for child in own.children())
+
+
 def ratio(above: Series, below: Series) -> Series:
     """Round by round, since the two sides of a round ran one right after the other."""
     return Series(tuple(a / b for a, b in zip(above.values, below.values, strict=True)))

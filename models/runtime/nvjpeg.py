@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,12 @@ from models.runtime.decode import DecodedFrame, Wanted, decode, ended, probe, se
 from models.runtime.jpeg_header import one_pass
 from sightline.errors import FrameError, PrerequisiteError
 
+MOST_PIXELS = 64_000_000
+"""Of the frames that are decoded together: each pixel takes 3 bytes on the device and as many on the host."""
+
 _COLOURS = {"YCbCr", "Gray"}
+_Sized = tuple[Wanted, tuple[int, int] | None]
+"""A frame, and its width and height where it is for the GPU."""
 
 
 class BatchDecoder:
@@ -55,12 +61,26 @@ class BatchDecoder:
 
     def __call__(self, wanted: Iterable[Wanted]) -> Iterator[DecodedFrame | FrameError]:
         """Each frame in its place, or what is wrong with it."""
-        asked = list(wanted)
-        sizes = [_size(one.jpeg) for one in asked]
-        together = [one.jpeg for one, size in zip(asked, sizes, strict=True) if size]
-        pictures = iter(self._decoder.decode(together, params=self._how) if together else [])
-        for one, size in zip(asked, sizes, strict=True):
-            yield _seen(one, size, next(pictures) if size else None)
+        for batch in _batches((one, _size(one.jpeg)) for one in wanted):
+            together = [one.jpeg for one, size in batch if size]
+            pictures = iter(self._decoder.decode(together, params=self._how) if together else [])
+            for one, size in batch:
+                yield _seen(one, size, next(pictures) if size else None)
+
+
+def _batches(frames: Iterable[_Sized]) -> Iterator[list[_Sized]]:
+    """The frames in their order, so many at a time that their pixels are bounded; a larger frame alone."""
+    batch: list[_Sized] = []
+    pixels = 0
+    for frame in frames:
+        more = prod(frame[1]) if frame[1] else 0
+        if batch and pixels + more > MOST_PIXELS:
+            yield batch
+            batch, pixels = [], 0
+        batch.append(frame)
+        pixels += more
+    if batch:
+        yield batch
 
 
 def _size(jpeg: bytes) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,6 +67,25 @@ def test_what_is_wrong_with_a_frame_is_said_in_its_place(decoder: BatchDecoder) 
     assert [getattr(one, "reason", None) for one in found] == [getattr(one, "reason", None) for one in expected]
     assert sum(isinstance(one, FrameError) for one in found) == len(bad) + 1
     assert list(decoder([])) == []
+
+
+def test_large_frames_are_decoded_a_few_at_a_time(decoder: BatchDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = []
+
+    class Watched:
+        def __init__(self, behind: Any) -> None:
+            self._behind = behind
+
+        def decode(self, jpegs: list[bytes], **more: Any) -> Any:
+            together.append(len(jpegs))
+            return self._behind.decode(jpegs, **more)
+
+    monkeypatch.setattr(decoder, "_decoder", Watched(decoder._decoder))
+    monkeypatch.setattr("models.runtime.nvjpeg.MOST_PIXELS", 2 * 320 * 240)
+    wanted = [Wanted(data, 64, 64) for data in (GOOD, b"", GOOD, GOOD, jpeg(picture(640, 480)), GOOD)]
+    found = list(decoder(wanted))
+    assert [getattr(one, "width", 0) for one in found] == [320, 0, 320, 320, 640, 320]
+    assert together == [2, 1, 1, 1]
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU: tests/gpu")
