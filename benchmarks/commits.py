@@ -1,15 +1,18 @@
 """What a commit of the history costs: the same micro-batches written by it and by Spark's own MERGE, in turns.
 
 python -m benchmarks.commits --commits 60
+python -m benchmarks.commits --commits 60 --ahead       # of each batch one row is an hour ahead, as of a wrong clock
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -33,8 +36,8 @@ _RECORD = "key binary, value binary, headers array<struct<key:string,value:binar
 _RECORD += "offset long, timestamp timestamp"
 
 
-def measure(commits: int, rows: int, folder: Path) -> Part:
-    """Seconds and processor seconds of a commit of `rows` inspections, over as many `commits`."""
+def measure(commits: int, rows: int, folder: Path, ahead: timedelta = timedelta()) -> Part:
+    """Seconds and processor seconds of a commit of `rows` inspections, the first `ahead`, over as many `commits`."""
     part = Part("commits")
     settings = SparkSettings(folder=folder / "spark", master="local[1]", conf=history.SESSION)
     spark = build_session("sightline-commits", settings)
@@ -43,7 +46,7 @@ def measure(commits: int, rows: int, folder: Path) -> Part:
         "the history's": _by_history(spark, TableSettings(root=str(folder / "history"))),
     }
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    for number, batch in enumerate(_batches(spark, commits + WARM, rows)):
+    for number, batch in enumerate(_batches(spark, commits + WARM, rows, ahead)):
         for name, write in sides.items():
             before, began = processor_seconds(), time.perf_counter()
             write(batch)
@@ -87,12 +90,17 @@ def _by_spark(spark: SparkSession, tables: TableSettings) -> Callable[[DataFrame
     return write
 
 
-def _batches(spark: SparkSession, count: int, rows: int) -> Iterator[DataFrame]:
-    heat_map = HeatMap(rows=64, cols=64, scale=1.0, values=bytes(64 * 64))
+def _batches(spark: SparkSession, count: int, rows: int, ahead: timedelta) -> Iterator[DataFrame]:
+    rng = random.Random(0)
+
+    def heat_map() -> HeatMap:
+        return HeatMap(rows=64, cols=64, scale=1.0, values=rng.randbytes(64 * 64))
+
     for number in range(count):
-        found = (samples.inspection(sequence=number * rows + place) for place in range(rows))
+        first, *others = (samples.inspection(sequence=number * rows + place) for place in range(rows))
+        found = [replace(first, captured_at=first.captured_at + ahead), *others]
         records: list[tuple[object, ...]] = [
-            (b"", codec.encode(replace(one, heat_map=heat_map)), [], "inspections", 0, one.sequence, samples.START)
+            (b"", codec.encode(replace(one, heat_map=heat_map())), [], "inspections", 0, one.sequence, samples.START)
             for one in found
         ]
         yield parse(spark.createDataFrame(records, _RECORD), INSPECTIONS)
@@ -102,9 +110,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commits", type=int, default=60)
     parser.add_argument("--rows", type=int, default=200, help="inspections in a commit")
+    parser.add_argument("--ahead", action="store_true", help="one row of each commit is an hour ahead")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        show(Console(), measure(given.commits, given.rows, Path(scratch)))
+        ahead = timedelta(hours=int(given.ahead))
+        show(Console(), measure(given.commits, given.rows, Path(scratch), ahead))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Micro-batches into Delta tables, each row once however often it comes.
 
-Delivery: exactly once. Spark reads the topic and makes rows of its records; the rows of a batch are written by a MERGE
-on their identity (`streaming.delta_merge`). A batch that comes again (a crash between the table's commit and the
-checkpoint's), a record that is twice in its topic, a checkpoint that was deleted and a second history job by mistake
-all find their rows there. Two MERGEs at the same time are told apart by Delta: the later one fails and is tried again,
-and after some tries its batch comes again.
+Delivery: exactly once. Spark reads the topic and makes rows of its records; the rows of a batch are written unless
+their identity is in the table (`streaming.delta_merge`). A batch that comes again (a crash between the table's commit
+and the checkpoint's), a record that is twice in its topic, a checkpoint that was deleted and a second history job by
+mistake all find their rows there. Two commits at the same time are told apart by Delta: the later one fails and is
+tried again, and after some tries its batch comes again.
 
 Batch numbers (`txnAppId`, `txnVersion`) would only cover the first of these, and a new checkpoint that starts again at
 batch 0 under an old `txnAppId` would have its writes ignored without a word.

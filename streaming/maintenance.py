@@ -5,7 +5,7 @@ the order of their arrival, every file with all cameras. When the day has been o
 `optimize` rewrites it once: tables that have a camera in their key by camera (Delta's OPTIMIZE ZORDER BY, the curve of
 one column being its order), the others merely merged. The commits change no data: streaming readers see nothing.
 
-Safe beside writers: a rewrite and a MERGE that touch the same files are told apart by Delta, and the later one fails.
+Safe beside writers: a rewrite and another commit to the same files are told apart by Delta, and the later one fails.
 Either side tries again: this one here, ingestion in `streaming.delta_merge`.
 """
 
