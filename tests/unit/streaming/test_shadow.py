@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import streaming.shadow
 from models.doubles import write_brightness_bundle
 from models.runtime.card import DetectorCard
 from models.runtime.decode import decode
@@ -177,16 +176,20 @@ def test_a_picture_is_decoded_again_only_for_another_size(
     plant: Plant, monkeypatch: pytest.MonkeyPatch, side: int, again: int
 ) -> None:
     plant.challenger.card = replace(plant.challenger.card, input_height=side, input_width=side)
-    decoded = []
+    decoded: list[str] = []
 
-    def counted(*arguments: object) -> object:
-        decoded.append(arguments)
-        return decode(*arguments)  # type: ignore[arg-type]
+    def counting(where: str) -> Callable[..., object]:
+        def count(*arguments: object) -> object:
+            decoded.append(where)
+            return decode(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(streaming.shadow, "decode", counted)
+        return count
+
+    for module in ("models.runtime.decode", "streaming.shadow"):
+        monkeypatch.setattr(f"{module}.decode", counting(module))
     plant.refresh()
     plant.both(*(record(number, 100) for number in range(3)))
-    assert len(decoded) == again
+    assert decoded == ["models.runtime.decode"] * 3 + ["streaming.shadow"] * again
     assert plant.challenger.seen[0].shape == (3, side, side, 3)
 
 
