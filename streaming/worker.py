@@ -71,7 +71,7 @@ def score_with(
     """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        judge = _judge(plan)
+        judge = judge_of(plan)
         judge.refresh()
         shedder = Shedder(plan.shed, plan.max_lag_seconds, Topics(plan.topic_prefix).camera_events)
         judge.tally = tally = Tally()
@@ -91,7 +91,8 @@ def score_with(
 
 
 @lru_cache(maxsize=1)
-def _judge(plan: WorkerPlan) -> FrameJudge:
+def judge_of(plan: WorkerPlan) -> FrameJudge:
+    """The judge of this process, made once; its detectors are those of this moment."""
     _see_own_gpu()
     folder, topics, views = Path(plan.detectors), Topics(plan.topic_prefix), dict(plan.views)
 

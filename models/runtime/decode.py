@@ -59,6 +59,10 @@ class Wanted(NamedTuple):
     width: int
     view: View | None = None
 
+    def covered(self, width: int, height: int) -> Box:
+        """What is seen of a frame of `width` × `height`. Raises FrameError when the view is not for such frames."""
+        return self.view.covered(width, height) if self.view else Box(0, 0, width, height)
+
 
 Decode = Callable[[Iterable[Wanted]], Iterator[DecodedFrame | FrameError]]
 """Gives each frame in its place, or what is wrong with it."""
@@ -96,12 +100,13 @@ def decode(jpeg: bytes, height: int, width: int, view: View | None = None) -> De
     kept. Raises FrameError with the reasons of `probe`; `truncated` too when the scan stops short anywhere in the
     picture, `size-mismatch` when the view is not for frames of this size.
     """
+    wanted = Wanted(jpeg, height, width, view)
     true_width, true_height = probe(jpeg)
-    covered = view.covered(true_width, true_height) if view else Box(0, 0, true_width, true_height)
+    covered = wanted.covered(true_width, true_height)
     # the scale must leave enough pixels in the part that is cut out
     least_height, least_width = -(-height * true_height // covered.height), -(-width * true_width // covered.width)
     pixels = _pixels(jpeg, least_height, least_width)
-    return seen(pixels, Wanted(jpeg, height, width, view), true_width, true_height)
+    return seen(pixels, wanted, true_width, true_height)
 
 
 def decode_each(wanted: Iterable[Wanted]) -> Iterator[DecodedFrame | FrameError]:
@@ -115,7 +120,7 @@ def decode_each(wanted: Iterable[Wanted]) -> Iterator[DecodedFrame | FrameError]
 
 def seen(pixels: NDArray[np.uint8], wanted: Wanted, width: int, height: int) -> DecodedFrame:
     """What a detector sees of a frame of `width` × `height`, decoded as `pixels` at that or at a reduced scale."""
-    covered = wanted.view.covered(width, height) if wanted.view else Box(0, 0, width, height)
+    covered = wanted.covered(width, height)
     image = resize(_cut(pixels, covered, width, height), wanted.height, wanted.width)
     return DecodedFrame(image, width, height, quality(image), covered)
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from models.doubles import write_brightness_bundle
 from models.runtime.card import bundle_digest
 from sightline import codec
 from sightline.contracts import Frame, Inspection, Reason, ShadowInspection, Verdict
+from sightline.errors import SettingsError
 from sightline.settings import KafkaSettings
 from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, write_pointer
-from streaming.score import ScoreSettings, start
+from streaming.real_time import require_slots
+from streaming.score import ScoreSettings, Trigger, start
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,14 +32,20 @@ if TYPE_CHECKING:
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> ScoreSettings:
+def settings_of(folder: Path, trigger: Trigger) -> ScoreSettings:
     return ScoreSettings.load(
+        trigger=trigger,
+        real_time_seconds=1,
         backend="onnxruntime",
         shadow_fraction=1,
-        detectors=str(tmp_path / "detectors"),
-        checkpoint=str(tmp_path / "checkpoint"),
+        detectors=str(folder / "detectors"),
+        checkpoint=str(folder / "checkpoint"),
     )
+
+
+@pytest.fixture(params=["micro-batch", "real-time"])
+def settings(tmp_path: Path, request: pytest.FixtureRequest) -> ScoreSettings:
+    return settings_of(tmp_path, request.param)
 
 
 def promote(settings: ScoreSettings, version: str, threshold: float, pointer: str = CHAMPIONS) -> None:
@@ -91,6 +100,12 @@ def wait_for(what: Callable[[], Any], query: StreamingQuery) -> None:
         assert query.isActive, query.exception()
         assert time.monotonic() < ends
         time.sleep(0.2)
+
+
+@pytest.fixture
+def spark(spark: SparkSession) -> SparkSession:
+    """A session of its own: the real-time trigger sets keys of its session."""
+    return spark.newSession()
 
 
 @pytest.fixture
@@ -184,3 +199,32 @@ def test_stopped_and_started_again_nothing_is_lost_and_repeats_carry_the_same_id
         again.stop()
     ids = {(one.sequence, one.inspection_id) for one in inspections(kafka)}
     assert len(ids) == 60
+
+
+def test_a_line_changes_its_trigger_and_goes_on_where_it_was(
+    kafka: KafkaSettings, spark: SparkSession, tmp_path: Path
+) -> None:
+    promote(settings_of(tmp_path, "micro-batch"), "1", threshold=200)
+    triggers: tuple[Trigger, ...] = ("micro-batch", "real-time", "micro-batch")
+    for number, trigger in enumerate(triggers, 1):
+        noted = last_commit(tmp_path)
+        query = start(spark, kafka, settings_of(tmp_path, trigger))
+        publish(kafka, *(frame(sequence, 90) for sequence in range(20 * number - 20, 20 * number)))
+        wait_for(partial(judged_and_noted, kafka, 20 * number, tmp_path, noted), query)
+        query.stop()
+    assert len({one.inspection_id for one in inspections(kafka)}) == 60
+    assert len(inspections(kafka)) < 120, "each start judged everything again"
+
+
+def judged_and_noted(kafka: KafkaSettings, frames: int, folder: Path, noted: int) -> bool:
+    return last_commit(folder) > noted and len({one.sequence for one in inspections(kafka)}) == frames
+
+
+def last_commit(folder: Path) -> int:
+    return max((int(file.name) for file in (folder / "checkpoint" / "commits").glob("[0-9]*")), default=-1)
+
+
+def test_real_time_is_refused_where_a_partition_would_have_no_slot(spark: SparkSession) -> None:
+    require_slots(spark, 2)
+    with pytest.raises(SettingsError, match=r"2 slots, and there are 3 partitions; use local\[3,4\]"):
+        require_slots(spark, 3)
