@@ -20,6 +20,7 @@ from benchmarks.measured import Part, percentiles
 from benchmarks.pictures import Pictures
 from benchmarks.pipeline import CAMERAS, SETTLE_SECONDS, slope
 from benchmarks.watch import Seen, Watch
+from streaming.score import ScoreSettings
 
 SHARE = 0.7
 """Of saturation, held after it."""
@@ -86,7 +87,8 @@ def measure(
     folder: Path, pictures: Pictures, console: Console, *, seconds: float = 180.0, module: str = "streaming.score"
 ) -> Part:
     """Find the rate that is kept up with for `seconds`, then hold SHARE of it; `module` is what scores."""
-    part = Part(f"latency of {module}, {CAMERAS} cameras of {pictures.width} × {pictures.height}")
+    scoring = f"{module} ({ScoreSettings.load().trigger})" if module == "streaming.score" else module
+    part = Part(f"latency of {scoring}, {CAMERAS} cameras of {pictures.width} × {pictures.height}")
     with LineUnderTest(folder, _ALERTS, module) as line:
         bench = Bench(line, pictures)
         steps = find_saturation(bench, console)

@@ -18,6 +18,7 @@ from benchmarks.line import PRODUCT, LineUnderTest
 from benchmarks.measured import Part, Series, ratio
 from benchmarks.pictures import Pictures
 from benchmarks.watch import Seen, Watch
+from streaming.score import ScoreSettings
 
 CAMERAS = 4
 SETTLE_SECONDS = 60.0
@@ -28,7 +29,8 @@ def measure(
     processes: int = 2,
 ) -> Part:  # fmt: skip
     """Rounds of `seconds` for each side."""
-    part = Part(f"pipeline, {pictures.width} × {pictures.height} ({pictures.mean_kb:.0f} kB a frame)")
+    what = f"pipeline ({ScoreSettings.load().trigger})"
+    part = Part(f"{what}, {pictures.width} × {pictures.height} ({pictures.mean_kb:.0f} kB a frame)")
     bare, piped, shares = [], [], []
     with BareRuntime(bundle, pictures, processes) as runtime, LineUnderTest(folder) as line:
         expected = runtime.rate(3)
