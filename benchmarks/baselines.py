@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmarks.anomalib_compare import Anomalib
 from benchmarks.bare import BareRuntime
-from benchmarks.line import PRODUCT
+from benchmarks.line import data_folder
 from benchmarks.measured import Part, Series
 from benchmarks.pictures import Pictures
 from models.runtime.card import load_card
@@ -47,7 +47,9 @@ def measure(
         }
         if anomalib:
             side = stack.enter_context(closing(Anomalib(anomalib)))
-            sides["anomalib's OpenVINO inferencer, file by file"] = _anomalib(side, folder, bundle, files, processes)
+            sides["anomalib's OpenVINO inferencer, file by file"] = _anomalib(
+                side, folder, bundle, pictures, files, processes
+            )
         found: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(-1, rounds):
             for name, side in sides.items():
@@ -113,7 +115,9 @@ def _rows(folder: Path, bundle: Path, pictures: Path, count: int, cores: int) ->
     return run
 
 
-def _anomalib(side: Anomalib, folder: Path, bundle: Path, files: list[Path], threads: int) -> Callable[[], float]:
+def _anomalib(
+    side: Anomalib, folder: Path, bundle: Path, pictures: Pictures, files: list[Path], threads: int
+) -> Callable[[], float]:
     """Its PaDiM, of the same backbone and levels, learnt from the same good pictures."""
     place = folder / "anomalib"
     shutil.rmtree(place, ignore_errors=True)
@@ -121,7 +125,7 @@ def _anomalib(side: Anomalib, folder: Path, bundle: Path, files: list[Path], thr
     side.ask(
         "fit",
         method="padim",
-        data=str(folder / "data" / PRODUCT),
+        data=str(data_folder(folder, pictures)),
         size=size,
         threads=threads,
         folder=str(place),

@@ -63,7 +63,7 @@ def bench(
     from rich.console import Console
 
     from benchmarks import baselines, history, latency, overload, pictures, pipeline, plots, runtime, scaling, serving
-    from benchmarks.line import PRODUCT, prepare_detector
+    from benchmarks.line import PRODUCT, SEED, data_folder, prepare_detector
     from benchmarks.measured import machine, show, write_json
     from sightline.errors import SettingsError
     from sightline.settings import run_folder
@@ -76,8 +76,8 @@ def bench(
     results = output or folder / "results"
     size = pictures.SIZES[frames]
     console.log("preparing a detector and frames")
-    bundle = prepare_detector(folder, method)
-    sent = pictures.from_folder(images, *size) if images else pictures.simulated(PRODUCT, *size)
+    sent = pictures.from_folder(images, *size) if images else pictures.simulated(PRODUCT, *size, seed=SEED)
+    bundle = prepare_detector(folder, sent, method)
     sides: dict[PartName, Callable[[], Part]] = {
         PartName.RUNTIME: lambda: runtime.measure(bundle),
         PartName.PIPELINE: lambda: pipeline.measure(folder, bundle, sent, console, rounds=rounds, processes=processes),
@@ -85,7 +85,7 @@ def bench(
         PartName.BASELINES: lambda: baselines.measure(
             folder, bundle, sent, console, rounds=rounds, processes=processes, anomalib=anomalib
         ),
-        PartName.SQL: lambda: _sql(folder, bundle),
+        PartName.SQL: lambda: _sql(folder, bundle, data_folder(folder, sent)),
         PartName.HISTORY: lambda: history.as_part(history.measure(folder / "history", rounds=rounds)),
         PartName.SCALING: lambda: scaling.measure(folder, sent, console, rounds=min(rounds, 3)),
         PartName.BROKERS: lambda: scaling.measure_brokers(folder, sent, console),
@@ -108,10 +108,9 @@ def bench(
         raise typer.Exit(1)
 
 
-def _sql(folder: Path, bundle: Path) -> Part:
+def _sql(folder: Path, bundle: Path, pictures: Path) -> Part:
     from benchmarks import sql
-    from benchmarks.line import PRODUCT
     from infra.spark import SparkSettings, build_session
 
     spark = build_session("sightline-bench", SparkSettings.load(folder=folder / "spark"))
-    return sql.as_part(sql.measure(bundle, folder / "data" / PRODUCT, spark))
+    return sql.as_part(sql.measure(bundle, pictures, spark))

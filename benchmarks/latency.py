@@ -8,6 +8,7 @@ held as long, and every frame must come out at the other end.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,11 +138,17 @@ def _hold(bench: Bench, rate: float, seconds: float, console: Console) -> Held:
     return held
 
 
+def _told(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count / kinds.total():.0%} {kind}" for kind, count in kinds.most_common())
+
+
 def _report(part: Part, name: str, held: Held, console: Console, *, bound: bool = False) -> None:
     """Add what a held load gave, with the targets where `bound`."""
     latencies = held.seen.latencies()
     spread, alerts = percentiles(latencies), percentiles(held.seen.alert_delays())
-    console.log(f"{name}: p50 {spread['p50']:.0f} ms, p99 {spread['p99']:.0f} ms, {len(held.seen.opened)} alerts")
+    console.log(
+        f"{name}: p50 {spread['p50']:.0f} ms, p99 {spread['p99']:.0f} ms, {len(held.seen.opened)} alerts; {_told(held.seen.kinds)}"
+    )
     targets = {"p50": 250.0, "p99": 500.0} if bound else {}
     for key, value in spread.items():
         part.add(f"{name} ({held.offered:.0f}/s): capture → verdict {key}", value, "ms", most=targets.get(key, 0))
@@ -154,6 +161,7 @@ def _report(part: Part, name: str, held: Held, console: Console, *, bound: bool 
         stage: percentiles(list(times)) for stage, times in zip(names, stages, strict=True)
     }
     part.facts[f"{name}: frames"] = held.frames
+    part.facts[f"{name}: verdicts"] = dict(held.seen.kinds)
     part.facts[f"{name}: histogram_ms"] = np.histogram(latencies, bins=np.geomspace(10, 20_000, 100))[0].tolist()
     if held.lost or held.seen.dead_letters or held.seen.repeated:
         part.faults.append(

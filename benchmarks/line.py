@@ -17,6 +17,7 @@ from typing import Self
 import psutil
 
 from benchmarks.cluster import BrokerCluster, SparkCluster
+from benchmarks.pictures import Pictures
 from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
 from infra.deployment import READY_SECONDS, SCORE_MEMORY
 from infra.processes import ManagedProcess, tree
@@ -25,21 +26,32 @@ from sightline.errors import SightlineError
 from sightline.settings import KafkaSettings
 
 PRODUCT = "bottle_cap"
+SEED = 7
+"""Of the simulated line."""
 GOOD_FRAMES = 120
 
 
-def prepare_detector(folder: Path, method: str = "padim") -> Path:
-    """The bundle of a detector of simulated parts, trained once into the registry below `folder`."""
-    bundle = folder / "bundles" / method
+def prepare_detector(folder: Path, pictures: Pictures, method: str = "padim") -> Path:
+    """The bundle of a detector of parts of the line that `pictures` shows, trained once into the registry in `folder`.
+
+    Of another line, or at other proportions, every frame would be a defect, and its picture kept.
+    """
+    data = data_folder(folder, pictures)
+    bundle = folder / "bundles" / f"{method}-{data.name}"
     if (bundle / "card.json").is_file():
         return bundle
     environment = {**os.environ, "SIGHTLINE_RUN": str(folder)}
-    pictures = folder / "data" / PRODUCT
-    if not pictures.is_dir():
-        _run(["producers", "simulate", str(pictures), "-p", PRODUCT, "--train", str(GOOD_FRAMES)], environment)
-    training = ["models", "train", str(pictures), "--product", PRODUCT, "--method", method, "--variants", "none"]
+    if not data.is_dir():
+        shape = ["--width", str(pictures.width), "--height", str(pictures.height), "--seed", str(SEED)]
+        _run(["producers", "simulate", str(data), "-p", PRODUCT, "--train", str(GOOD_FRAMES), *shape], environment)
+    training = ["models", "train", str(data), "--product", PRODUCT, "--method", method, "--variants", "none"]
     _run([*training, "--output", str(bundle)], environment)
     return bundle
+
+
+def data_folder(folder: Path, pictures: Pictures) -> Path:
+    """Where `prepare_detector` keeps what it learns from."""
+    return folder / "data" / f"{PRODUCT}-{pictures.width}x{pictures.height}"
 
 
 class LineUnderTest:

@@ -30,11 +30,12 @@ class Pictures:
 
 
 def simulated(product: str, width: int, height: int, count: int = 120, seed: int = 7) -> Pictures:
-    """Frames of the simulated line in their order, runs of defects included."""
+    """Frames of the simulated line in their order, runs of defects included; of parts that no detector learns from."""
+    from producers.line import STRETCH
     from producers.simulator import LineSimulator
 
     line = LineSimulator(product, seed=seed, width=width, height=height, mean_run=4)
-    frames = [line.render(index) for index in range(count)]
+    frames = [line.render(STRETCH + index) for index in range(count)]
     return Pictures(tuple(encode(f.image, QUALITY) for f in frames), tuple(f.label for f in frames), width, height)
 
 

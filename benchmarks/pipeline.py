@@ -59,6 +59,7 @@ def measure(
                 console.log(f"round {number}: bare {rate:.1f}, pipeline {piped[-1]:.1f} frames/s")
         cameras.close()
         watch.close()
+    part.facts["verdicts of the last round"] = dict(seen.kinds)
     part.add("bare runtime", Series(tuple(bare)), "frames/s")
     part.add("pipeline", Series(tuple(piped)), "frames/s")
     part.add("pipeline over bare runtime", ratio(Series(tuple(piped)), Series(tuple(bare))), "×", least=0.8)

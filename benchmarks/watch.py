@@ -30,6 +30,8 @@ class Seen:
     dead_letters: int = 0
     repeated: int = 0
     detectors: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """How many had which verdict: a defect costs its picture too."""
 
     def latencies(self) -> list[float]:
         """Capture to the verdict in the reader's hands, in milliseconds, in the order of arrival."""
@@ -109,3 +111,4 @@ class Watch:
         moments = (times.ingested_at.timestamp(), times.decoded_at.timestamp(), times.scored_at.timestamp(), written)
         seen.stages[key] = tuple(moment - captured for moment in moments)  # type: ignore[assignment]
         seen.detectors[verdict.detector.version] += 1
+        seen.kinds[verdict.verdict.value] += 1

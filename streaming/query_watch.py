@@ -31,6 +31,7 @@ class QueryWatch:
         self._queries: dict[str, Any] = {}
         self._told: dict[str, str] = {}
         self._losses = {name: LossWatch() for name in GAP_FREE}
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="query-watch", daemon=True)
 
@@ -38,9 +39,16 @@ class QueryWatch:
         """`start`, with the query that it gives looked at from then on."""
 
         def started() -> StreamingQuery:
+            with self._lock:
+                ended = self._queries.pop(name, None)
+                if ended is not None:
+                    # what it told at its end
+                    self._look(name, ended)
             query = start()
-            self._queries[name] = query
-            self._metrics.started(name)
+            with self._lock:
+                self._queries[name] = query
+            if ended is None or ended.exception():
+                self._metrics.started(name)
             return query
 
         return started
@@ -56,16 +64,20 @@ class QueryWatch:
 
     def look(self) -> None:
         """Look at every query once."""
-        for name, query in list(self._queries.items()):
-            self._metrics.running(name, bool(query.isActive))
-            if name in self._losses and (lost := self._losses[name].look(query)):
-                self._metrics.lost(name, lost)
-                log.error("records were gone before they were read", extra={"query": name, "records_lost": lost})
-            progress = query.lastProgress
-            if progress is not None and progress["timestamp"] != self._told.get(name):
-                self._told[name] = progress["timestamp"]
-                at = datetime.fromisoformat(progress["timestamp"])
-                self._metrics.progress(name, at, lag(progress), progress["durationMs"])
+        with self._lock:
+            for name, query in self._queries.items():
+                self._look(name, query)
+
+    def _look(self, name: str, query: Any) -> None:
+        self._metrics.running(name, bool(query.isActive))
+        if name in self._losses and (lost := self._losses[name].look(query)):
+            self._metrics.lost(name, lost)
+            log.error("records were gone before they were read", extra={"query": name, "records_lost": lost})
+        progress = query.lastProgress
+        if progress is not None and progress["timestamp"] != self._told.get(name):
+            self._told[name] = progress["timestamp"]
+            at = datetime.fromisoformat(progress["timestamp"])
+            self._metrics.progress(name, at, lag(progress), progress["durationMs"])
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

@@ -35,6 +35,7 @@ from streaming.worker import WorkerPlan, judge_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import StreamingQuery
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,21 @@ REFRESH_SECONDS = 0.5
 
 ProducerKeys = tuple[tuple[str, Any], ...]
 """Keys of a confluent-kafka client, as something that can be hashed."""
+
+
+class CatchUpFirst:
+    """Gives the query to run next: one that judges what waits and ends, then the one that goes on."""
+
+    def __init__(self, catch_up: Callable[[], StreamingQuery], go_on: Callable[[], StreamingQuery]) -> None:
+        self._catch_up, self._go_on = catch_up, go_on
+        self._catching_up: StreamingQuery | None = None
+
+    def __call__(self) -> StreamingQuery:
+        before, self._catching_up = self._catching_up, None
+        if before is not None and not before.exception():
+            return self._go_on()
+        self._catching_up = self._catch_up()
+        return self._catching_up
 
 
 def require_slots(spark: SparkSession, partitions: int) -> None:

@@ -32,7 +32,7 @@ from streaming.checkpoints import prepare
 from streaming.detectors import read_pointer
 from streaming.metrics import QueryMetrics, ScoreMetrics
 from streaming.query_watch import QueryWatch
-from streaming.real_time import CORE_CONF, SQL_CONF, one_by_one, producer_keys, require_slots, score_live
+from streaming.real_time import CORE_CONF, SQL_CONF, CatchUpFirst, one_by_one, producer_keys, require_slots, score_live
 from streaming.records import OUTGOING_DDL
 from streaming.shedding import Policy
 from streaming.supervise import keep_running, stop_event
@@ -131,7 +131,7 @@ def main() -> None:
         with MetricsServer("score", metrics, measured), QueryWatch(QueryMetrics(metrics)) as watch:
             warm_up(spark, kafka, settings)
             keep_running(
-                {"score": watch.following("score", lambda: start(spark, kafka, settings, tally.add))},
+                {"score": watch.following("score", starts(spark, kafka, settings, tally.add))},
                 stop,
                 explain=partial(refusal, kafka),
             )
@@ -168,9 +168,35 @@ def start(
 
     `report` is called in the workers, with what each task has done.
     """
+    write = _micro_batches
+    if settings.trigger == "real-time":
+        # of its own, for its keys
+        spark, write = spark.newSession(), _real_time
     prepare(spark, settings.checkpoint)
-    write = _real_time if settings.trigger == "real-time" else _micro_batches
     return write(spark, kafka, settings, report).queryName("score").start(checkpointLocation=settings.checkpoint)
+
+
+def starts(
+    spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings, report: Callable[[Tally], object]
+) -> Callable[[], StreamingQuery]:
+    """What gives the query to run next, at the start and whenever one has ended.
+
+    In real time that is one of micro-batches first, for what waits: Real-Time Mode stops at frames that retention took.
+    """
+    query = partial(start, spark, kafka, settings, report)
+    if settings.trigger == "micro-batch":
+        return query
+    return CatchUpFirst(partial(catch_up, spark, kafka, settings, report), query)
+
+
+def catch_up(
+    spark: SparkSession, kafka: KafkaSettings, settings: ScoreSettings, report: Callable[[Tally], object]
+) -> StreamingQuery:
+    """Judge what waits now, in micro-batches, and end."""
+    prepare(spark, settings.checkpoint)
+    batches = settings.model_copy(update={"trigger": "micro-batch", "async_progress": False})
+    writer = _micro_batches(spark, kafka, batches, report).trigger(availableNow=True)
+    return writer.queryName("score").start(checkpointLocation=settings.checkpoint)
 
 
 def _micro_batches(

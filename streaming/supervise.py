@@ -1,6 +1,7 @@
 """Keeps streaming queries running until the process is told to stop.
 
 A query that fails (broker gone, table store down) is started again alone, with growing pauses; the others never notice.
+One that has done what it was to do is followed by the next at once.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def keep_running(
     look_every: float = 0.2,
     explain: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Start each query and start it again whenever it fails, until `stop` is set; then stop them all.
+    """Start each query and start it again whenever it ends, until `stop` is set; then stop them all.
 
     `explain` may say more about the text of a failure, such as what to do; None where it knows nothing.
     """
@@ -66,9 +67,10 @@ def _look_after(name: str, one: _Supervised) -> None:
     if one.query is not None and one.query.isActive:
         return
     if one.query is not None:
-        # a query that ran for long before it failed has earned a quick first try
-        one.pause = FIRST_PAUSE if now - one.started > HEALTHY_SECONDS else one.pause
-        _put_off(name, one, one.query.exception())
+        if error := one.query.exception():
+            # a query that ran for long before it failed has earned a quick first try
+            one.pause = FIRST_PAUSE if now - one.started > HEALTHY_SECONDS else one.pause
+            _put_off(name, one, error)
         one.query = None
     if now < one.due:
         return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,16 +16,21 @@ import cv2
 import numpy as np
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from models.doubles import write_brightness_bundle
 from models.runtime.card import bundle_digest
 from sightline import codec
 from sightline.contracts import Frame, Inspection, Reason, ShadowInspection, Verdict
 from sightline.errors import SettingsError
+from sightline.metrics import new_registry
 from sightline.settings import KafkaSettings
 from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, write_pointer
+from streaming.metrics import QueryMetrics
+from streaming.query_watch import QueryWatch
 from streaming.real_time import require_slots
-from streaming.score import ScoreSettings, Trigger, start
+from streaming.score import ScoreSettings, Trigger, start, starts
+from streaming.supervise import keep_running
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -100,12 +107,6 @@ def wait_for(what: Callable[[], Any], query: StreamingQuery) -> None:
         assert query.isActive, query.exception()
         assert time.monotonic() < ends
         time.sleep(0.2)
-
-
-@pytest.fixture
-def spark(spark: SparkSession) -> SparkSession:
-    """A session of its own: the real-time trigger sets keys of its session."""
-    return spark.newSession()
 
 
 @pytest.fixture
@@ -222,6 +223,58 @@ def judged_and_noted(kafka: KafkaSettings, frames: int, folder: Path, noted: int
 
 def last_commit(folder: Path) -> int:
     return max((int(file.name) for file in (folder / "checkpoint" / "commits").glob("[0-9]*")), default=-1)
+
+
+def test_what_retention_took_is_stepped_over_and_told(
+    kafka: KafkaSettings, spark: SparkSession, settings: ScoreSettings
+) -> None:
+    promote(settings, "1", threshold=200)
+    metrics = new_registry("score")
+    watch = QueryWatch(QueryMetrics(metrics))
+    query = watch.following("score", starts(spark, kafka, settings, lambda _: None))
+    publish(kafka, *(frame(number, 90) for number in range(10)))
+    with kept_running(query):
+        until_judged(kafka, set(range(10)))
+    publish(kafka, *(frame(number, 90) for number in range(10, 30)))
+    forget(kafka, kafka.topics.frames, keep=4)
+    with kept_running(query):
+        until_judged(kafka, set(range(26, 30)))
+        publish(kafka, frame(30, 90))
+        until_judged(kafka, {30})
+        watch.look()
+    assert metrics.get_sample_value("sightline_query_lost_records_total", {"query": "score"}) == 16
+    assert {one.sequence for one in inspections(kafka)} == {*range(10), *range(26, 31)}
+
+
+@contextmanager
+def kept_running(query: Callable[[], StreamingQuery]) -> Iterator[None]:
+    stop = threading.Event()
+    line = threading.Thread(target=keep_running, args=({"score": query}, stop))
+    line.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        line.join()
+
+
+def until_judged(kafka: KafkaSettings, sequences: set[int]) -> None:
+    ends = time.monotonic() + 60
+    while not sequences <= {one.sequence for one in inspections(kafka)}:
+        assert time.monotonic() < ends, "not judged within a minute"
+        time.sleep(0.2)
+
+
+def forget(kafka: KafkaSettings, topic: str, keep: int) -> None:
+    """Delete all but the last `keep` records of the partition that has some, as retention does."""
+    client = Consumer(kafka.librdkafka(**{"group.id": "test"}))
+    for number in client.list_topics(topic, timeout=10).topics[topic].partitions:
+        place = TopicPartition(topic, number)
+        if end := client.get_watermark_offsets(place, timeout=10)[1]:
+            admin = AdminClient(kafka.librdkafka())
+            (answer,) = admin.delete_records([TopicPartition(topic, number, end - keep)]).values()
+            answer.result(20)
+    client.close()
 
 
 def test_real_time_is_refused_where_a_partition_would_have_no_slot(spark: SparkSession) -> None:

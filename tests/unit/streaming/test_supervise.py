@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from streaming import supervise
+from streaming.real_time import CatchUpFirst
 from streaming.supervise import keep_running
 
 
@@ -28,6 +29,13 @@ class Query:
 
     def stop(self) -> None:
         self.stopped = True
+
+
+class Done(Query):
+    """Has ended because there is nothing left to do."""
+
+    def exception(self) -> None:  # type: ignore[override]
+        return None
 
 
 def run_until(queries: dict[str, Callable[[], Query]], done: Callable[[], bool]) -> None:
@@ -68,6 +76,28 @@ def test_a_failed_query_starts_again_and_the_other_is_left_alone() -> None:
     assert started["sound"] == sound
     assert sound[0].stopped
     assert frail[2].stopped
+
+
+def test_a_query_that_has_done_all_is_followed_by_the_next_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 3600.0)
+    given = iter([Done(3), Query(1000)])
+    started: list[Query] = []
+    run_until({"one": lambda: started.append(next(given)) or started[-1]}, lambda: len(started) == 2)  # type: ignore[func-returns-value]
+    assert started[1].stopped
+
+
+def test_what_waits_comes_first_again_after_each_failure() -> None:
+    given: list[str] = []
+
+    def gives(name: str, *queries: Query) -> Callable[[], Query]:
+        waiting = iter(queries)
+        return lambda: given.append(name) or next(waiting)  # type: ignore[func-returns-value]
+
+    order = CatchUpFirst(gives("waits", Query(1), Done(1), Done(1)), gives("goes on", Query(1), Query(1)))  # type: ignore[arg-type]
+    for _ in range(5):
+        order()
+    # the first one of what waits failed, and so did the first that went on
+    assert given == ["waits", "waits", "goes on", "waits", "goes on"]
 
 
 def test_a_query_that_cannot_start_is_tried_again() -> None:
