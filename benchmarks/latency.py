@@ -146,15 +146,14 @@ def _report(part: Part, name: str, held: Held, console: Console, *, bound: bool 
     """Add what a held load gave, with the targets where `bound`."""
     latencies = held.seen.latencies()
     spread, alerts = percentiles(latencies), percentiles(held.seen.alert_delays())
-    console.log(
-        f"{name}: p50 {spread['p50']:.0f} ms, p99 {spread['p99']:.0f} ms, {len(held.seen.opened)} alerts; {_told(held.seen.kinds)}"
-    )
+    about = f"{len(held.seen.opened)} alerts; {_told(held.seen.kinds)}"
+    console.log(f"{name}: p50 {spread['p50']:.0f} ms, p99 {spread['p99']:.0f} ms, {about}")
     targets = {"p50": 250.0, "p99": 500.0} if bound else {}
     for key, value in spread.items():
         part.add(f"{name} ({held.offered:.0f}/s): capture → verdict {key}", value, "ms", most=targets.get(key, 0))
     for key in ("p50", "p99"):
-        about = f"{name}: verdict → opened alert {key}, {len(held.seen.opened)} alerts"
-        part.add(about, alerts[key], "ms", most=50.0 if bound else 0.0)
+        what = f"{name}: verdict → opened alert {key}, {len(held.seen.opened)} alerts"
+        part.add(what, alerts[key], "ms", most=50.0 if bound else 0.0)
     stages = np.array(list(held.seen.stages.values())).T * 1000
     names = ("on the broker", "decoded", "scored", "verdict on its topic")
     part.facts[f"{name}: stages"] = {
