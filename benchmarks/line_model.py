@@ -22,21 +22,21 @@ from rich.table import Table
 class Costs:
     """Measured on two cores (docs/benchmarks.md); milliseconds of one core's time unless said otherwise."""
 
-    judge_ms: float = 26.8
+    judge_ms: float = 16.2
     """A frame in a Python worker, decoding included."""
-    query_ms: float = 2.9
+    query_ms: float = 1.1
     """A frame in the score query's JVM."""
-    broker_ms: float = 2.9
+    broker_ms: float = 0.9
     """A frame on a broker, its verdict included, one copy."""
     copy_ms: float = 1.5
     """A frame on a broker that follows."""
-    fold_ms: float = 0.3
+    fold_ms: float = 0.1
     """An inspection in the incident process."""
     camera_ms: float = 2.5
     """A frame in the process that sends it; on its own machine in a plant."""
-    batch_ms: float = 70.0
+    batch_ms: float = 45.0
     """Wall time of a micro-batch beside judging: planning, start of tasks, fetch, write; fitted."""
-    batch_work_ms: float = 62.0
+    batch_work_ms: float = 20.0
     """Processor time of a micro-batch beside its frames; fitted."""
     frame_kb: float = 205.0
     verdict_kb: float = 8.0
@@ -210,12 +210,12 @@ def main() -> None:
     given = parser.parse_args()
     console, costs = Console(), Costs()
     small = Machines(cores=2, slots=2, partitions=2)
-    at_70 = simulate(costs, small, 27.5)
+    at_70 = simulate(costs, small, 61)
     table = Table("what", "measured", "model", title="two cores, four cameras, 720p")
-    table.add_row("backlog drained, frames/s", "61", f"{drain(costs, small):.0f}")
-    table.add_row("saturation, frames/s", "39", f"{saturation(costs, small):.0f}")
-    table.add_row("27.5 frames/s: p50, ms", "355", f"{at_70.percentile(50):.0f}")
-    table.add_row("27.5 frames/s: p99, ms", "718", f"{at_70.percentile(99):.0f}")
+    table.add_row("backlog drained, frames/s", "109", f"{drain(costs, small):.0f}")
+    table.add_row("saturation, frames/s", "87", f"{saturation(costs, small):.0f}")
+    table.add_row("61 frames/s: p50, ms", "227", f"{at_70.percentile(50):.0f}")
+    table.add_row("61 frames/s: p99, ms", "391", f"{at_70.percentile(99):.0f}")
     console.print(table)
     plants = Table(
         "cameras", "frames/s", "MB/s in", "cores that judge", "score queries", "brokers", "their disk, TB",

@@ -24,7 +24,7 @@ def latency(facts: dict[str, Any], file: Path) -> None:
     axes.annotate("targets at 70 %: p50, p99", (505, 2), fontsize=8, color="grey")
     axes.set(xscale="log", xlabel="capture → verdict in the reader's hands, ms", ylabel="frames, %", ylim=(0, 101))
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="center right")
     figure.savefig(file, dpi=120)
     plt.close(figure)
 
