@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,7 +83,10 @@ class LineUnderTest:
         if self._brokers:
             bootstrap, copies = self._brokers.bootstrap, 3
         else:
-            broker = EmbeddedBroker(BrokerSettings.load(folder=self._folder / "kafka"))
+            log = self._folder / "kafka"
+            # minutes of frames are tens of gigabytes
+            self._parts.callback(shutil.rmtree, log, ignore_errors=True)
+            broker = EmbeddedBroker(BrokerSettings.load(folder=log))
             self.broker, copies = self._parts.enter_context(broker), 1
             bootstrap = broker.bootstrap
         prefix = f"b{int(time.time())}."

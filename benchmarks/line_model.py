@@ -153,7 +153,6 @@ class Plant:
     broker_disk_tb: float
     table_gb_day: float
     dollars_month: float
-    first: str
 
 
 def plant(cameras: int, costs: Costs, prices: Prices, *, fps: float = 5.0, share: float = 0.7) -> Plant:
@@ -179,7 +178,6 @@ def plant(cameras: int, costs: Costs, prices: Prices, *, fps: float = 5.0, share
         disk,
         table,
         dollars,
-        _breaks_first(judging, megabytes),
     )
 
 
@@ -193,14 +191,32 @@ TABLE_BYTES = 360
 million)."""
 
 
-def _breaks_first(judging: int, megabytes: float) -> str:
-    if judging <= 8:
-        return "judging: one machine's cores"
-    if judging <= SLOTS_A_QUERY:
-        return "partitions: give as many as slots; a camera never leaves its partition"
-    if megabytes * 3 <= 10 * BROKER_MB_S:
-        return "the driver: split cameras over several score queries, one topic prefix a hall"
-    return "the network of the brokers: judge at the line (reduced JPEG) before anything central"
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What no longer suffices past a number of cameras, and what to do about it."""
+
+    cameras: int
+    what: str
+    remedy: str
+
+
+def limits(costs: Costs, *, fps: float = 5.0) -> list[Limit]:
+    """In the order in which a plant that grows meets them."""
+    cores, megabytes = (plant(1000, costs, Prices(), fps=fps).judging_cores / 1000, fps * costs.frame_kb / 1000)
+    found = [
+        Limit(int(CORES_A_MACHINE / cores), f"{CORES_A_MACHINE} cores of one machine", "a cluster, and its partitions"),
+        Limit(int(SLOTS_A_QUERY / cores), f"{SLOTS_A_QUERY} slots of one driver", "a query and a topic prefix a hall"),
+        Limit(
+            int(BROKERS * BROKER_MB_S / (3 * megabytes)),
+            f"network of {BROKERS} brokers",
+            "more of them, or judge at the line",
+        ),
+    ]
+    return sorted(found, key=lambda limit: limit.cameras)
+
+
+CORES_A_MACHINE = 8
+BROKERS = 10
 
 
 def main() -> None:
@@ -218,16 +234,20 @@ def main() -> None:
     table.add_row("61 frames/s: p99, ms", "391", f"{at_70.percentile(99):.0f}")
     console.print(table)
     plants = Table(
-        "cameras", "frames/s", "MB/s in", "cores that judge", "score queries", "brokers", "their disk, TB",
-        "table, GB a day", "$ a month", "breaks first", title=f"{given.fps:g} frames/s a camera",
+        "cameras", "MB/s in", "cores", "queries", "brokers", "disk, TB", "table, GB/day", "$/month",
+        title=f"{given.fps:g} frames/s a camera",
     )  # fmt: skip
     for cameras in (10, 100, 1_000, 10_000):
         p = plant(cameras, costs, Prices(core_hour=given.core_hour), fps=given.fps)
         plants.add_row(
-            f"{p.cameras:,}", f"{p.frames_s:,.0f}", f"{p.megabytes_s:,.0f}", f"{p.judging_cores:,}", str(p.queries),
-            str(p.brokers), f"{p.broker_disk_tb:,.2f}", f"{p.table_gb_day:,.1f}", f"{p.dollars_month:,.0f}", p.first,
+            f"{p.cameras:,}", f"{p.megabytes_s:,.0f}", f"{p.judging_cores:,}", str(p.queries), str(p.brokers),
+            f"{p.broker_disk_tb:,.2f}", f"{p.table_gb_day:,.1f}", f"{p.dollars_month:,.0f}",
         )  # fmt: skip
     console.print(plants)
+    breaks = Table("past cameras", "what no longer suffices", "remedy", title="what breaks, in its order")
+    for limit in limits(costs, fps=given.fps):
+        breaks.add_row(f"{limit.cameras:,}", limit.what, limit.remedy)
+    console.print(breaks)
 
 
 if __name__ == "__main__":

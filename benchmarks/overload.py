@@ -49,7 +49,7 @@ def measure(folder: Path, pictures: Pictures, console: Console, *, seconds: floa
         lags = [1000 * (at - seen.captured[key]) for key, at in seen.verdicts.items() if at < began + seconds]
         spread = percentiles(lags)
         name = f"{policy}: {rate:.0f} frames/s offered"
-        console.log(f"{name}, {len(seen.verdicts)} judged, {len(left_out)} left out, {spread}")
+        console.log(f"{name}, {len(seen.verdicts)} judged, {len(left_out)} left out, p99 {spread['p99']:.0f} ms")
         part.add(f"{name}, judged", 100 * len(seen.verdicts) / frames, "%")
         for key in ("p50", "p99"):
             part.add(f"{name}, capture → verdict {key}", spread[key], "ms")

@@ -3,8 +3,8 @@
 Planning and starting a micro-batch takes about as long as judging its frames, and here it is done once every few
 seconds. Spark 4.2 does not count Python among what this mode runs. Three things make up for it (docs/adr/0010):
 
-- Spark looks for the row after next before it hands over a row, so that each frame would wait for the one after it: a
-  row of nothing follows every frame.
+- Spark looks for the next row before it hands over one, so that each frame would wait for the one after it: a row of
+  nothing follows every frame.
 - Spark hears what Python says only once it has another frame for it: the worker writes to Kafka by itself.
 - Rows that wait are taken together, so that a worker that is behind scores in batches.
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from functools import lru_cache
 from queue import Queue
 from threading import Thread
@@ -27,11 +26,10 @@ import pyarrow as pa
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sightline.errors import BrokerError, SettingsError
-from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Topics
+from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings
 from streaming.records import Outgoing, Record, read_records
-from streaming.shedding import Shedder
 from streaming.tally import Tally
-from streaming.worker import WorkerPlan, judge_of
+from streaming.worker import JudgingTask, WorkerPlan
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -101,30 +99,25 @@ def score_live(
     """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        judge, outbox = judge_of(plan), _outbox(keys)
-        shedder = Shedder(plan.shed, plan.max_lag_seconds, Topics(plan.topic_prefix).camera_events)
-        judge.tally = tally = Tally()
-        looked = float("-inf")
+        task, outbox = JudgingTask(plan), _outbox(keys)
+        looked = time.monotonic()
         for records in as_they_come(batches, plan.batch_frames):
             if time.monotonic() - looked > REFRESH_SECONDS:
-                judge.refresh()
-                outbox.send(shedder.report(datetime.now(UTC)))
+                task.refresh()
+                outbox.send(task.left_out())
                 looked = time.monotonic()
-            tally.frames += len(records)
-            outbox.send(judge.judge(shedder.choose(records, datetime.now(UTC))))
-            shadows = judge.shadows()
-            tally.shadowed += len(shadows)
-            outbox.send(shadows)
-        outbox.send(shedder.report(datetime.now(UTC)))
+            for outgoing in task.judge(records):
+                outbox.send(outgoing)
+        outbox.send(task.left_out())
         outbox.finish()
-        report(tally)
+        report(task.tally)
         yield from ()
 
     return run
 
 
 def as_they_come(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[list[Record]]:
-    """The records in `batches`: what waits is taken together, at most `most` at a time, and nothing is waited for."""
+    """The records in `batches`, those that lie there together, at most `most`; one that comes alone is given alone."""
     waiting: Queue[Record | BaseException | None] = Queue(2 * most)
     Thread(target=_read, args=(batches, waiting), name="frames", daemon=True).start()
     ended = False

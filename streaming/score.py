@@ -92,7 +92,7 @@ class ScoreSettings(Section):
     checkpoint: str = Field(default_factory=lambda: str((run_folder() / "checkpoints" / "score").absolute()))
     async_progress: bool = True
     trigger: Trigger = "micro-batch"
-    """`real-time` judges frames one by one, in Spark's Real-Time Mode: a third of the latency where the cores keep up.
+    """`real-time` judges frames one by one, in Spark's Real-Time Mode: a sixth of the latency where the cores keep up.
     It needs a task slot for each partition of `frames`, in one process (`[spark] master = "local[N,4]"`)."""
     real_time_seconds: Annotated[int, Field(ge=1, le=60)] = 5
     """How long a task stays with its partition in that mode: what a crash lets be judged again."""

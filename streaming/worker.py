@@ -71,23 +71,43 @@ def score_with(
     """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        judge = judge_of(plan)
-        judge.refresh()
-        shedder = Shedder(plan.shed, plan.max_lag_seconds, Topics(plan.topic_prefix).camera_events)
-        judge.tally = tally = Tally()
+        task = JudgingTask(plan)
         for batch in batches:
-            tally.frames += batch.num_rows
             for start in range(0, batch.num_rows, plan.batch_frames):
-                records = read_records(batch.slice(start, plan.batch_frames))
-                yield to_arrow(judge.judge(shedder.choose(records, datetime.now(UTC))))
-                if shadows := judge.shadows():
-                    tally.shadowed += len(shadows)
-                    yield to_arrow(shadows)
-        if left_out := shedder.report(datetime.now(UTC)):
+                for outgoing in task.judge(list(read_records(batch.slice(start, plan.batch_frames)))):
+                    yield to_arrow(outgoing)
+        if left_out := task.left_out():
             yield to_arrow(left_out)
-        report(tally)
+        report(task.tally)
 
     return run
+
+
+class JudgingTask:
+    """One Spark task's work in its worker, whose judge it uses; counts in `tally`."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        """Picks up changed detectors."""
+        self._judge = judge_of(plan)
+        self._shedder = Shedder(plan.shed, plan.max_lag_seconds, Topics(plan.topic_prefix).camera_events)
+        self._judge.tally = self.tally = Tally()
+        self._judge.refresh()
+
+    def refresh(self) -> None:
+        """Pick up changed detectors once more, in a task that lasts."""
+        self._judge.refresh()
+
+    def judge(self, records: list[Record]) -> Iterator[list[Outgoing]]:
+        """What is to be written for `records`, in their order; then what challengers say of them, if they are asked."""
+        self.tally.frames += len(records)
+        yield self._judge.judge(self._shedder.choose(records, datetime.now(UTC)))
+        if shadows := self._judge.shadows():
+            self.tally.shadowed += len(shadows)
+            yield shadows
+
+    def left_out(self) -> list[Outgoing]:
+        """Camera events for the frames that were shed since the last call; mostly none."""
+        return self._shedder.report(datetime.now(UTC))
 
 
 @lru_cache(maxsize=1)
