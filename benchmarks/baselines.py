@@ -56,7 +56,8 @@ def measure(
                 rate = side()
                 if number >= 0:
                     found[name].append(rate)
-            console.log(f"round {number}: " + ", ".join(f"{name} {r[-1]:.1f}" for name, r in found.items() if r))
+            told = ", ".join(f"{name} {r[-1]:.1f}" for name, r in found.items() if r)
+            console.log(f"round {number}: {told}" if told else "warmed up")
     for name, rates in found.items():
         part.add(name, Series(tuple(rates)), "frames/s")
     return part

@@ -181,16 +181,16 @@ def follow(kafka: KafkaSettings, book: MuteBook, ready: threading.Event, is_over
 
 
 def setting(
-    mute: Mute, kind: ActionKind, actor: str, comment: str | None, now: datetime, *, mute_id: str | None = None
+    mute: Mute, kind: ActionKind, actor: str, comment: str | None, now: datetime, *, action_id: str | None = None
 ) -> OperatorAction:
     """The action that sets a mute or a maintenance window.
 
     Raises AccessError where it names no line or camera, has no end in the future, or lasts too long.
     """
     check(mute, kind, now)
-    mute_id = mute_id or digest_id("mute", actor, now)
+    mute_id = digest_id("mute", action_id or actor, now)
     return OperatorAction(
-        action_id=digest_id("set", mute_id),
+        action_id=action_id or digest_id("set", mute_id),
         alert_id=mute_id,
         kind=kind,
         actor=actor,

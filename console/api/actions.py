@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import uuid4
@@ -13,7 +14,7 @@ import msgspec
 from console.api.problems import reused_key
 from console.api.store import Store, as_text, now
 from sightline import codec
-from sightline.contracts import ActionKind, OperatorAction
+from sightline.contracts import OperatorAction
 from sightline.errors import BrokerError
 from sightline.kafka_refusal import refusal
 from sightline.settings import KafkaSettings
@@ -24,6 +25,7 @@ KEPT_HOURS = 24
 """How long an idempotency key is remembered, and an action is shown from here until the tables have it."""
 
 _SEND_SECONDS = 10.0
+_ACTION = "SELECT * FROM actions WHERE action_id = ?"
 
 
 class ActionSink(Protocol):
@@ -87,38 +89,26 @@ class Actions:
         self._sink = sink
 
     def take(
-        self,
-        alert_id: str,
-        kind: ActionKind,
-        actor: str,
-        *,
-        defect_type: str | None,
-        comment: str | None,
-        idempotency_key: str | None,
+        self, make: Callable[[str], OperatorAction], *asked: str, actor: str, idempotency_key: str | None
     ) -> tuple[OperatorAction, bool]:
-        """The action, and whether it is new.
+        """The action that `make` gives for an id, and whether it is new; `asked` is all of the request that matters.
 
         The same key from the same actor gives the same action. Raises Problem 409 when that key came with another
-        action before, BrokerError when the broker does not take it: the same request may then be sent again.
+        request before, BrokerError when the broker does not take it: the same request may then be sent again.
         """
-        asked = codec.digest_id(alert_id, kind, defect_type, comment)
-        action = OperatorAction(
-            action_id=codec.digest_id("action", actor, idempotency_key or uuid4().hex),
-            alert_id=alert_id,
-            kind=kind,
-            actor=actor,
-            at=now(),
-            defect_type=defect_type,
-            comment=comment,
-        )
+        action_id = codec.digest_id("action", actor, idempotency_key or uuid4().hex)
+        request = codec.digest_id(*asked)
         with self._store.open() as connection:
             connection.execute("DELETE FROM actions WHERE at < ?", (as_text(now() - timedelta(hours=KEPT_HOURS)),))
-            connection.execute(
-                "INSERT OR IGNORE INTO actions VALUES (?, ?, ?, ?, ?, 0)",
-                (action.action_id, alert_id, asked, codec.encode(action), as_text(action.at)),
-            )
-            row = connection.execute("SELECT * FROM actions WHERE action_id = ?", (action.action_id,)).fetchone()
-        if row["asked"] != asked:
+            if (row := connection.execute(_ACTION, (action_id,)).fetchone()) is None:
+                action = make(action_id)
+                connection.execute(
+                    "INSERT OR IGNORE INTO actions VALUES (?, ?, ?, ?, ?, 0)",
+                    (action_id, action.alert_id, request, codec.encode(action), as_text(action.at)),
+                )
+                # of two at once the first counts
+                row = connection.execute(_ACTION, (action_id,)).fetchone()
+        if row["asked"] != request:
             raise reused_key(str(idempotency_key))
         # the first one's time: the table's day is part of what makes it the same row
         action = codec.decode(OperatorAction, row["event"])

@@ -29,7 +29,7 @@ from console.mutes import Standing
 from console.tables import History
 from sightline import codec
 from sightline.codec import MAX_NAME
-from sightline.contracts import ActionKind, Alert, AlertState, Severity
+from sightline.contracts import ActionKind, Alert, AlertState, OperatorAction, Severity
 from sightline.errors import QueryError, TableError
 
 router = APIRouter(prefix="/v1", tags=["alerts"], route_class=GuardedRoute)
@@ -221,13 +221,20 @@ def act(
             "alert-closed",
             "this incident is over, so there is nothing to acknowledge; confirm, false-alarm and comment still count",
         )
+
+    def make(action_id: str) -> OperatorAction:
+        return OperatorAction(
+            action_id=action_id,
+            alert_id=alert_id,
+            kind=ActionKind(body.kind),
+            actor=who.name,
+            at=now(),
+            defect_type=body.defect_type if isinstance(body, Confirm) else None,
+            comment=body.comment,
+        )
+
     action, fresh = here.actions.take(
-        alert_id,
-        ActionKind(body.kind),
-        who.name,
-        defect_type=body.defect_type if isinstance(body, Confirm) else None,
-        comment=body.comment,
-        idempotency_key=idempotency_key,
+        make, alert_id, body.model_dump_json(), actor=who.name, idempotency_key=idempotency_key
     )
     if fresh:
         here.audit.note(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
@@ -11,16 +10,15 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from console.api.guard import GuardedRoute, needs, remote
-from console.api.problems import Problem, not_found, reused_key
+from console.api.problems import Problem, not_found
 from console.api.roles import Role
 from console.api.routes.alerts import AGAIN, Key, Words, mute_info
 from console.api.routes.asked import Id, Name, Time
 from console.api.services import Here, Services, Who
 from console.api.shapes import MuteInfo, Mutes
 from console.api.store import now
-from console.mutes import Standing, ending, setting
-from sightline.codec import digest_id
-from sightline.contracts import ActionKind, Mute, Severity
+from console.mutes import ending, setting
+from sightline.contracts import ActionKind, Mute, OperatorAction, Severity
 from sightline.errors import AccessError
 
 router = APIRouter(prefix="/v1", tags=["mutes"], route_class=GuardedRoute)
@@ -68,7 +66,7 @@ def mute(
     """Hold back alerts from now on; it ends by itself. An event on `operator-actions`."""
     starts = now()
     scope = _scope(body, starts, starts + timedelta(minutes=body.minutes))
-    return _set(here, ActionKind.MUTE, scope, body.comment, who.name, idempotency_key, request, response)
+    return _set(here, ActionKind.MUTE, scope, body, who.name, idempotency_key, request, response)
 
 
 @router.post("/maintenance-windows", status_code=HTTPStatus.CREATED, responses={200: AGAIN | {"model": MuteInfo}})
@@ -78,7 +76,7 @@ def window(
 ) -> MuteInfo:
     """Hold back alerts while a line is worked on; it ends by itself. An event on `operator-actions`."""
     scope = _scope(body, body.starts_at or now(), body.ends_at)
-    return _set(here, ActionKind.MAINTENANCE, scope, body.comment, who.name, idempotency_key, request, response)
+    return _set(here, ActionKind.MAINTENANCE, scope, body, who.name, idempotency_key, request, response)
 
 
 @router.delete("/mutes/{mute_id}")
@@ -110,42 +108,28 @@ def _set(
     here: Services,
     kind: ActionKind,
     scope: Mute,
-    comment: str | None,
+    body: _Place,
     actor: str,
     key: str | None,
     request: Request,
     response: Response,
 ) -> MuteInfo:
-    # the same request again is the same mute, whose time went on from the first one
-    mute_id = digest_id("mute", actor, key) if key else None
-    if mute_id and (known := here.mutes.book.find(mute_id)):
-        if not _same(known, kind, scope, comment):
-            raise reused_key(str(key))
-        response.status_code = HTTPStatus.OK
-        return mute_info(known)
+    def make(action_id: str) -> OperatorAction:
+        return setting(scope, kind, actor, body.comment, now(), action_id=action_id)
+
     try:
-        action = setting(scope, kind, actor, comment, now(), mute_id=mute_id)
+        action, fresh = here.actions.take(make, kind, body.model_dump_json(), actor=actor, idempotency_key=key)
     except AccessError as error:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", str(error)) from error
-    here.actions.send(action)
     here.mutes.book.apply(action)
-    here.audit.note(kind.value, actor, remote=remote(request), mute=action.alert_id, until=scope.ends_at.isoformat())
+    if fresh:
+        until = scope.ends_at.isoformat()
+        here.audit.note(kind.value, actor, remote=remote(request), mute=action.alert_id, until=until)
+    else:
+        response.status_code = HTTPStatus.OK
     found = here.mutes.book.find(action.alert_id)
     assert found is not None, "apply() has just taken it"
     return mute_info(found)
-
-
-def _same(known: Standing, kind: ActionKind, asked: Mute, comment: str | None) -> bool:
-    """Whether the request that set `known` asked for this; the clock went on, and somebody may have ended it since."""
-    was = known.mute
-    timeless = replace(was, starts_at=asked.starts_at, ends_at=asked.ends_at)
-    if (known.kind, known.comment, timeless) != (kind, comment, asked):
-        return False
-    if known.ended_by is not None:
-        return True
-    if kind is ActionKind.MUTE:
-        return was.ends_at - was.starts_at == asked.ends_at - asked.starts_at
-    return was.ends_at == asked.ends_at
 
 
 def _end(here: Services, mute_id: str, kind: ActionKind, actor: str, request: Request) -> MuteInfo:

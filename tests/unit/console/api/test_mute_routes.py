@@ -85,6 +85,26 @@ def test_a_key_of_another_request_is_refused(deployment) -> None:
     assert len(deployment.sink.taken) == 1
 
 
+def test_a_window_asked_for_again_with_another_time_is_another_request(deployment) -> None:
+    engineer, key = deployment.client(Role.ENGINEER), {"Idempotency-Key": "click"}
+    window = {"camera": "cam-1", "starts_at": soon(hours=1), "ends_at": soon(hours=2)}
+    answers = [engineer.post("/v1/maintenance-windows", json=window, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200]
+    for other in ({"starts_at": soon(minutes=30)}, {"ends_at": soon(hours=3)}):
+        assert engineer.post("/v1/maintenance-windows", json=window | other, headers=key).status_code == 409
+    assert len(deployment.sink.taken) == 1
+
+
+def test_what_the_broker_did_not_take_is_sent_by_the_same_request(deployment) -> None:
+    operator, key = deployment.client(Role.OPERATOR), {"Idempotency-Key": "click"}
+    mute = {"camera": "cam-1", "minutes": 5}
+    deployment.sink.away = True
+    assert operator.post("/v1/mutes", json=mute, headers=key).status_code == 503
+    deployment.sink.away = False
+    assert [operator.post("/v1/mutes", json=mute, headers=key).status_code for _ in range(2)] == [201, 200]
+    assert len(deployment.sink.taken) == 1
+
+
 def test_while_the_broker_is_away_nothing_is_muted(deployment) -> None:
     deployment.sink.away = True
     operator = deployment.client(Role.OPERATOR)
