@@ -35,8 +35,10 @@ from rich.table import Table
 from benchmarks.measured import rate
 from models.dataset import Dataset, Sample, load_images, read_dataset
 from models.judging.metrics import evaluate
-from models.runtime.scorer import MAX_BATCH, Scorer, Scores, load_scorer
-from models.scoring import quiet, score_pictures
+from models.progress import quiet
+from models.runtime.scorer import MAX_BATCH, Scorer, load_scorer
+from models.runtime.scores import Scores
+from models.scoring import score_pictures
 from models.train import train
 from sightline.settings import RegistrySettings
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.runtime.card import load_card
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from streaming import score, worker
 
 if TYPE_CHECKING:

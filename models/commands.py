@@ -14,7 +14,7 @@ import typer
 from models import data_commands, quantise_commands, registry_commands, retrain_commands
 from models.classifier import commands as classifier
 from models.judging import commands as judging
-from models.progress_bars import bars
+from models.progress import bars
 from models.registry_commands import in_one_line
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from models.features import Features, FeatureSettings
 from models.learning import Material, gather
 from models.methods import Method, choose, with_options
 from models.preparation import MOST_COPIES, OVERSIZE, Preparation, Variation
+from models.progress import Progress
 from models.runtime import alignment
 from models.runtime.alignment import Alignment
 from models.runtime.card import INT8, SYMMETRIC, DetectorCard, is_int8
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from models.runtime.view import WHOLE, View, masked, on_card
-from models.scoring import Progress
 from models.trials import Trial
 from sightline.errors import DetectorError
 

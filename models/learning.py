@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.features import Features
 from models.preparation import Preparation
-from models.scoring import Progress
+from models.progress import Progress
 
 _BATCH = 8
 

@@ -16,10 +16,11 @@ from sklearn.metrics import roc_auc_score
 from models.dataset import data_digest
 from models.fitting import Recipe
 from models.judging.metrics import is_defect
+from models.progress import Progress, quiet
 from models.runtime.card import is_int8, load_card
 from models.runtime.scorer import load_scorer
 from models.runtime.view import View
-from models.scoring import Progress, quiet, score_pictures
+from models.scoring import score_pictures
 from models.train import train
 from models.trainingset import load_training_set
 from sightline.errors import DetectorError

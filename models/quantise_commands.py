@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from models.progress_bars import bars
+from models.progress import bars
 
 app = typer.Typer()
 

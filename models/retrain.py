@@ -26,11 +26,11 @@ from models.gate import Policy, objections
 from models.judging.judge import judge
 from models.judging.judgement import Judgement
 from models.methods import choose
+from models.progress import Progress, quiet
 from models.registry import CHALLENGER, CHAMPION, RegisteredDetector
 from models.retrain_reports import Tally, tally
 from models.runtime.card import DetectorCard, load_card
 from models.runtime.view import View, on_card, view_of
-from models.scoring import Progress, quiet
 from models.train import train
 from models.trainingset import load_training_set
 from sightline.errors import DetectorError, RegistryError, SourceError

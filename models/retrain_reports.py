@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.progress import Progress
 from models.runtime.scorer import load_scorer
 from models.runtime.view import View
-from models.scoring import Progress, score_pictures
+from models.scoring import score_pictures
 from sightline.retraining import Report, ReportKind
 from sightline.trainingset import Split
 

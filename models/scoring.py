@@ -1,22 +1,17 @@
-"""Pictures in files through a scorer, and how a long step says how far it is."""
+"""Pictures in files through a scorer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from models.dataset import load_images
-from models.runtime.scorer import MAX_BATCH, Scorer, Scores
+from models.progress import Progress
+from models.runtime.scorer import MAX_BATCH, Scorer
+from models.runtime.scores import Scores
 from models.runtime.view import View, masked
-
-Progress = Callable[[str, int, int], None]
-"""Called with the step's name, what is done and what is to do."""
-
-
-def quiet(step: str, done: int, total: int) -> None:
-    """Progress for nobody."""
 
 
 def score_pictures(

@@ -16,13 +16,14 @@ from models import export, integers, registry
 from models.dataset import Dataset, data_digest
 from models.fitting import Fitted, Recipe, fit, spread
 from models.judging.metrics import evaluate
+from models.progress import Progress, quiet
 from models.registry import RegisteredDetector
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, is_int8, load_card, save_card
 from models.runtime.graph import INPUT
 from models.runtime.onnx_rewriting import BACKBONE
 from models.runtime.scorer import Backend, load_scorer
 from models.runtime.view import View
-from models.scoring import Progress, quiet, score_pictures
+from models.scoring import score_pictures
 from models.trainingset import load_training_set
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings

@@ -17,7 +17,7 @@ from models.heads.positional import likelihoods
 from models.learning import described
 from models.methods import METHODS
 from models.preparation import MOST_COPIES, Preparation, Variation
-from models.scoring import Progress
+from models.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

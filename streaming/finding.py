@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.runtime.card import DetectorCard
 from models.runtime.interpret import overlay_thumbnail, regions, verdict
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from models.runtime.view import Box, masked
 from sightline.contracts import Region, Verdict
 from streaming.records import Opened

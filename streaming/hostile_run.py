@@ -20,7 +20,8 @@ import typer
 from numpy.typing import NDArray
 
 from models.runtime.card import DetectorCard
-from models.runtime.scorer import Scorer, Scores, load_scorer
+from models.runtime.scorer import Scorer, load_scorer
+from models.runtime.scores import Scores
 from sightline import codec
 from sightline.contracts import Inspection
 from sightline.errors import SightlineError

@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from models.runtime.decode import Decode, DecodedFrame, Wanted, decode_each
 from models.runtime.interpret import heat_map, in_frame
-from models.runtime.scorer import Backend, Precision, Scorer, Scores, load_scorer
+from models.runtime.scorer import Backend, Precision, Scorer, load_scorer
+from models.runtime.scores import Scores
 from models.runtime.view import View, check_maskable
 from sightline import codec
 from sightline.contracts import DeadLetter, Frame, Inspection, Reason, Timings, Verdict

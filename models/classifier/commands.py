@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.progress_bars import bars
+from models.progress import bars
 
 if TYPE_CHECKING:
     from models.classifier.metrics import Quality

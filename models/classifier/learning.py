@@ -21,7 +21,7 @@ from torch import Tensor
 from models.augment import variants
 from models.classifier.network import Classifier
 from models.dataset import load_images
-from models.scoring import Progress
+from models.progress import Progress
 from sightline.errors import DetectorError
 
 _BATCH = 16

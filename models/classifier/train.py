@@ -30,9 +30,9 @@ from models.classifier.metrics import Quality, fit_temperature, least_confidence
 from models.classifier.network import Classifier, save
 from models.classifier.scorer import load_classifier
 from models.dataset import load_images
+from models.progress import Progress, quiet
 from models.registry import RegisteredDetector
 from models.runtime.scorer import Backend
-from models.scoring import Progress, quiet
 from sightline.errors import DetectorError, SourceError
 from sightline.settings import RegistrySettings
 from sightline.trainingset import Split

@@ -186,7 +186,7 @@ def _bundle(target: str, temporary: Path, settings: RegistrySettings) -> tuple[P
 def _judge(
     bundle: Path, data: Path, backend: Runtime, threads: int, region: str | None, mask: Path | None
 ) -> Judgement:
-    from models.progress_bars import bars
+    from models.progress import bars
 
     with bars() as show:
         show("loading", 0, 1)

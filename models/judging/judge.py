@@ -20,10 +20,11 @@ from models.judging.judgement import Judgement, Speed
 from models.judging.metrics import by_kind, evaluate
 from models.judging.report import render
 from models.judging.thresholds import from_card
+from models.progress import Progress, quiet
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, bundle_digest
 from models.runtime.scorer import MAX_BATCH, Backend, Scorer, load_scorer
 from models.runtime.view import View
-from models.scoring import Progress, quiet, score_pictures
+from models.scoring import score_pictures
 from models.trainingset import load_labelled
 
 REPORT_FILE = "report.html"

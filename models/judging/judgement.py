@@ -14,7 +14,8 @@ from models.dataset import Sample
 from models.judging.metrics import KindCount, by_kind, image_metrics, is_defect
 from models.judging.thresholds import Thresholds, recalibrated
 from models.runtime.card import DetectorCard
-from models.runtime.scorer import Backend, Scores
+from models.runtime.scorer import Backend
+from models.runtime.scores import Scores
 from models.runtime.view import View
 
 

@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from models import dataset
 from models.dataset import Sample
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from models.runtime.view import View
 
 PRO_LIMITS = {"aupro_30": 0.3, "aupro_05": 0.05}

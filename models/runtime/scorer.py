@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, SYMMETRIC, DetectorCard, is_int8, load_card
 from models.runtime.graph import Run, detector_contract
 from models.runtime.graph_file import check_graph_file
+from models.runtime.scores import Scores
 from sightline.errors import DetectorError, PrerequisiteError
 from sightline.settings import run_folder
 
@@ -31,14 +31,6 @@ PRECISIONS: Mapping[Backend, tuple[Precision, ...]] = {
 
 MAX_BATCH = 16
 """Images that go through a graph at once: bounds its memory; larger ones were no faster on CPU."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What a detector says of N images: `maps` float32 [N, rows, cols], `scores` float32 [N], both finite."""
-
-    maps: NDArray[np.float32]
-    scores: NDArray[np.float32]
 
 
 class Scorer(Protocol):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.runtime.card import DetectorCard
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from sightline.contracts import Reason
 from sightline.errors import DetectorError, FrameError, SettingsError
 

@@ -16,9 +16,9 @@ from models.features import FeatureSettings
 from models.fitting import Fitted, Recipe, fit
 from models.methods import METHODS
 from models.preparation import Preparation, Variation
+from models.progress import quiet
 from models.runtime.card import DetectorCard
 from models.runtime.view import open_view
-from models.scoring import quiet
 from sightline.errors import DetectorError
 
 FEATURES = FeatureSettings(input_size=64, dimensions=16)

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from models.progress import quiet
 from models.retrain import Result, RetrainPolicy, _alone, _forgotten, _view, decide
 from models.retrain_reports import Tally, tally
 from models.runtime.card import DetectorCard, load_card, save_card
 from models.runtime.view import on_card, view_of
-from models.scoring import quiet
 from sightline.errors import DetectorError, SourceError
 from sightline.retraining import Report, ReportKind
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.runtime.card import DetectorCard
 from models.runtime.decode import decode
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from models.runtime.view import Box, View, cells, check_maskable, masked, open_view
 from sightline.contracts import Reason
 from sightline.errors import DetectorError, FrameError, SettingsError

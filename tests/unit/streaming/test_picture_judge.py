@@ -16,7 +16,8 @@ from models import registry
 from models.doubles import write_brightness_bundle
 from models.registry import RegisteredDetector
 from models.runtime.card import DetectorCard, load_card, save_card
-from models.runtime.scorer import Scores, load_scorer
+from models.runtime.scorer import load_scorer
+from models.runtime.scores import Scores
 from models.runtime.view import open_view
 from sightline.contracts import Verdict
 from sightline.errors import DetectorError

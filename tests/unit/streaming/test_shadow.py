@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.doubles import write_brightness_bundle
 from models.runtime.card import DetectorCard
 from models.runtime.decode import decode
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from sightline import codec, samples
 from sightline.contracts import Inspection, ShadowInspection, SourceOffset, Verdict
 from sightline.errors import DetectorError

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from models.doubles import write_brightness_bundle
 from models.runtime.card import DetectorCard
-from models.runtime.scorer import Scores, load_scorer
+from models.runtime.scorer import load_scorer
+from models.runtime.scores import Scores
 from sightline.errors import DetectorError
 from streaming import trial
 

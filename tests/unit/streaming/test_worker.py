@@ -17,7 +17,8 @@ from models.doubles import write_brightness_bundle
 from models.runtime.card import DetectorCard
 from models.runtime.decode import Decode, decode_each
 from models.runtime.nvjpeg import BatchDecoder
-from models.runtime.scorer import Scores, load_scorer
+from models.runtime.scorer import load_scorer
+from models.runtime.scores import Scores
 from models.runtime.view import Box, View, open_view
 from sightline import codec
 from sightline.contracts import DeadLetter, Frame, Inspection, Reason, SourceOffset, Verdict

@@ -14,7 +14,8 @@ from console.api.batching import Batcher
 from console.api.problems import Problem
 from console.api.roles import Role
 from models.doubles import write_brightness_bundle
-from models.runtime.scorer import Scores, load_scorer
+from models.runtime.scorer import load_scorer
+from models.runtime.scores import Scores
 from sightline.errors import DetectorError
 
 

@@ -17,7 +17,7 @@ from models.judging.judgement import Judgement
 from models.judging.metrics import KindCount
 from models.judging.thresholds import Costs, by_cost, by_f1
 from models.runtime.card import GRAPH_FILE, bundle_digest
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 from sightline.errors import SourceError
 
 HOSTILE_KIND = "<b>dent & $x_{"

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from models.dataset import Sample
 from models.judging.metrics import KindCount, area, by_kind, evaluate, pixel_curves
-from models.runtime.scorer import Scores
+from models.runtime.scores import Scores
 
 
 def samples(*kinds: str, mask: Path | None = None) -> list[Sample]:
