@@ -92,20 +92,32 @@ def records(history: History, sql: str, parameters: dict[str, Any] | None = None
     return [dict(row) for row in found.to_pylist()]
 
 
-def newest(history: History, table: str, column: str) -> datetime | None:
-    """The last time in `column`, None for an empty table: out of the log where its files' statistics tell."""
+def extent(history: History, table: str, begin: str, end: str) -> tuple[datetime, datetime] | None:
+    """The first time in the column `begin` and the last in `end`: out of the log where its files' statistics tell.
+
+    None for an empty table.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     files = pa.table(history.tables[table].get_add_actions(flatten=True))
     if not files.num_rows:
         return None
-    known = files[f"max.{column}"] if f"max.{column}" in files.column_names else None
-    if known is None or known.null_count:
-        found = rows(history.connection, f'SELECT max("{column}") FROM {table}')[0][0]
-        return None if found is None else found.astimezone(UTC)
-    last: datetime = pc.max(known).as_py()
-    return last.replace(tzinfo=UTC) if last.tzinfo is None else last.astimezone(UTC)
+    edges = [files[name] for name in (f"min.{begin}", f"max.{end}") if name in files.column_names]
+    if len(edges) < 2 or any(edge.null_count for edge in edges):
+        first, last = rows(history.connection, f'SELECT min("{begin}"), max("{end}") FROM {table}')[0]
+        return None if first is None else (_utc(first), _utc(last))
+    return _utc(pc.min(edges[0]).as_py()), _utc(pc.max(edges[1]).as_py())
+
+
+def newest(history: History, table: str, column: str) -> datetime | None:
+    """The last time in `column`, None for an empty table; see `extent`."""
+    known = extent(history, table, column, column)
+    return known[1] if known else None
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def literal(time: datetime) -> str:

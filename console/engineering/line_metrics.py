@@ -78,7 +78,9 @@ def line_metrics(
 
 
 def planned_minutes(since: datetime, until: datetime, shift: tuple[int, int]) -> int:
-    """Whole minutes from `since` to `until` that lie in the hours `shift` of a day, UTC."""
+    """Minutes from `since` to `until`, begun ones too, that lie in the hours `shift` of a day, UTC."""
+    since -= timedelta(seconds=since.second, microseconds=since.microsecond)
+    until += -timedelta(seconds=until.second, microseconds=until.microsecond) % timedelta(minutes=1)
     total, day = timedelta(), since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     while day < until:
         begin, end = day + timedelta(hours=shift[0]), day + timedelta(hours=shift[1])

@@ -11,7 +11,7 @@ NO_TYPE = "(no type given)"
 
 
 def defect_rate(history: History, chosen: Selection, seconds: int | None = None) -> DefectRate:
-    """Share of defects by interval and line; by hour up to ten days, by day beyond, unless `seconds` says otherwise.
+    """Share of defects by interval and line; how long one is, `interval` says unless `seconds` does.
 
     Raises Problem 404 for an unknown line, camera or product, TableError where there are no inspections.
     """

@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Self, TypedDict
 
-from console.api.histories import literal, newest, records
+from console.api.histories import extent, literal, records
 from console.api.problems import Problem, not_found
 from console.tables import History
 from sightline.errors import TableError
 
 WEEK = timedelta(days=7)
 _SHOWN = 30
+_TIMES = {"inspections": ("captured_at", "captured_at"), "gold_drift": ("window_start", "window_end")}
+"""Columns of the begin and the end of a row, by table."""
 
 _TYPED = """
 (label = $defect_type OR (verdict = 'defect' AND inspection_id IN (
@@ -88,20 +90,22 @@ class Selection:
         return " AND ".join(parts)
 
     def settled(self, history: History, length: timedelta = WEEK, table: str = "inspections") -> Self:
-        """With both ends: the last frame where `until` is open, and `length` before it where `since` is.
+        """With both ends: where `until` is open the last frame, where `since` is `length` before, or the first frame.
 
-        Raises TableError for an empty table.
+        Raises TableError for an empty table where `until` is open.
         """
         if self.since is not None and self.until is not None:
             return self
+        known = extent(history, table, *_TIMES[table])
         until = self.until
         if until is None:
-            last = newest(history, table, "captured_at" if table == "inspections" else "window_end")
-            if last is None:
+            if known is None:
                 raise TableError(f"the table {table} is empty; as soon as it has rows, this has an answer")
-            until = max(last, self.since) if self.since else last
-            until += timedelta(microseconds=1)
-        return replace(self, since=self.since or until - length, until=until)
+            until = max(known[1], self.since or known[1]) + timedelta(microseconds=1)
+        since = self.since or until - length
+        if self.since is None and known is not None and known[0] < until:
+            since = max(since, known[0])
+        return replace(self, since=since, until=until)
 
     @property
     def ends(self) -> Ends:
@@ -137,11 +141,13 @@ def require_known(history: History, chosen: Selection) -> None:
 
 
 def interval(chosen: Selection, seconds: int | None) -> int:
-    """Length of an interval: `seconds`, or hours up to ten days and days beyond."""
+    """Length of an interval: `seconds`, or minutes up to three hours, hours up to ten days and days beyond."""
     if seconds is not None:
         return seconds
-    ends = chosen.ends
-    return 3600 if ends["until"] - ends["since"] <= timedelta(days=10) else 86400
+    length = chosen.ends["until"] - chosen.ends["since"]
+    if length <= timedelta(hours=3):
+        return 60
+    return 3600 if length <= timedelta(days=10) else 86400
 
 
 def bucket(seconds: int, column: str = "captured_at") -> str:

@@ -18,6 +18,7 @@ SMALL = 200
 """Height of one of several drawings."""
 
 _MOST_TICKS = 8
+_TICK_MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,20 +282,18 @@ def _times(times: Sequence[datetime], last: timedelta) -> Callable[[datetime], f
 
 
 def _time_ticks(begin: datetime, end: datetime, across: Callable[[datetime], float]) -> list[Tick]:
-    hours = (end - begin) / timedelta(hours=1)
-    if hours <= 36:
-        every = next(one for one in (1, 2, 3, 6) if hours / one <= 12)
-        first = begin.replace(minute=0, second=0, microsecond=0)
-        first += timedelta(hours=(-first.hour) % every)
-        step, form = timedelta(hours=every), "%H:%M"
+    minutes = (end - begin) / timedelta(minutes=1)
+    if minutes <= 36 * 60:
+        step = timedelta(minutes=next(one for one in _TICK_MINUTES if minutes / one <= 12))
+        form = "%H:%M"
     else:
-        step, form = timedelta(days=max(1, round(hours / 24 / _MOST_TICKS))), "%d %b"
-        first = begin.replace(hour=0, minute=0, second=0, microsecond=0)
+        step, form = timedelta(days=max(1, round(minutes / 1440 / _MOST_TICKS))), "%d %b"
+    midnight = begin.replace(hour=0, minute=0, second=0, microsecond=0)
+    tick = midnight + -(-(begin - midnight) // step) * step
     found = []
-    while first <= end:
-        if first >= begin:
-            found.append(Tick(across(first), f"{first:{form}}"))
-        first += step
+    while tick <= end:
+        found.append(Tick(across(tick), f"{tick:{form}}"))
+        tick += step
     return found
 
 

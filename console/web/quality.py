@@ -43,7 +43,7 @@ TABS = (
     Tab("/quality/challengers", "Challengers"),
     Tab("/quality/thresholds", "Thresholds"),
 )
-_INTERVALS = {"600": "10 minutes", "3600": "an hour", "86400": "a day"}
+_INTERVALS = {"60": "a minute", "600": "10 minutes", "3600": "an hour", "86400": "a day"}
 
 
 @router.get("", response_class=HTMLResponse)

@@ -56,7 +56,13 @@ def test_the_share_of_defects_is_told_by_line_and_interval(viewer) -> None:
 def test_without_times_the_last_week_that_has_frames_is_meant(viewer) -> None:
     found = viewer.get("/v1/charts/defect-rate").json()
     assert found["until"] == "2026-03-03T10:16:40.000001Z"
-    assert found["since"] == "2026-02-24T10:16:40.000001Z"
+    assert found["since"] == "2026-03-02T06:30:00Z", "there is no frame before"
+
+
+def test_the_first_hours_of_a_line_are_told_by_the_minute(history, deploy) -> None:
+    history.write(*(samples.inspection(sequence=600 * minute) for minute in range(5)))
+    found = deploy().client(Role.VIEWER).get("/v1/charts/defect-rate").json()
+    assert (found["seconds"], len(found["points"])) == (60, 5)
 
 
 def test_types_are_ranked_by_the_last_answer_of_each_incident(history, deploy) -> None:
@@ -120,6 +126,8 @@ def test_planned_minutes_are_those_of_the_shift() -> None:
     begin, end = datetime(2026, 3, 2, 5, tzinfo=UTC), datetime(2026, 3, 3, 7, 30, tzinfo=UTC)
     assert planned_minutes(begin, end, (6, 22)) == 16 * 60 + 90
     assert planned_minutes(begin, end, (0, 24)) == 26 * 60 + 30
+    late = timedelta(seconds=40)
+    assert planned_minutes(begin + late, begin + timedelta(minutes=2) + late, (0, 24)) == 3, "frames are in all three"
 
 
 def test_another_threshold_is_told_with_what_it_would_lose_and_save(history, deploy) -> None:
