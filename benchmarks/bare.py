@@ -1,6 +1,7 @@
 """The bare runtime: plain processes that decode and score JPEG bytes from memory, and do nothing else.
 
-What the pipeline is held against: the same cores, the same detector, the same batch, no broker, no Spark, no verdict.
+What the pipeline is held against: the same cores, the same detector, runtime and precision, no broker, no Spark, no
+verdict.
 """
 
 from __future__ import annotations
@@ -18,21 +19,24 @@ import numpy as np
 
 from benchmarks.pictures import Pictures
 from models.runtime.decode import decode
-from models.runtime.scorer import Backend, load_scorer
+from models.runtime.scorer import Backend, Precision, load_scorer
+from streaming.score import ScoreSettings
 
 
 class BareRuntime:
-    """`processes` processes of one thread each, loaded and warm, that work when told to."""
+    """`processes` processes of one thread each, loaded and warm, that work when told to.
 
-    def __init__(
-        self, bundle: Path, pictures: Pictures, processes: int, batch: int = 16, backend: Backend = "openvino"
-    ) -> None:
+    They compute as the settings of `[score]` say that the stream does.
+    """
+
+    def __init__(self, bundle: Path, pictures: Pictures, processes: int, batch: int = 16) -> None:
+        settings = ScoreSettings.load()
         context = multiprocessing.get_context("spawn")
         self._ends: list[Connection] = []
         self._workers = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            arguments = (theirs, bundle, pictures.jpegs, batch, backend)
+            arguments = (theirs, bundle, pictures.jpegs, batch, settings.backend, settings.precision)
             worker = context.Process(target=_serve, args=arguments, daemon=True)
             worker.start()
             theirs.close()
@@ -59,9 +63,11 @@ class BareRuntime:
         return sum(float(end.recv()) for end in self._ends)
 
 
-def _serve(end: Connection, bundle: Path, jpegs: Sequence[bytes], batch: int, backend: Backend) -> None:
+def _serve(
+    end: Connection, bundle: Path, jpegs: Sequence[bytes], batch: int, backend: Backend, precision: Precision
+) -> None:
     cv2.setNumThreads(1)
-    scorer = load_scorer(bundle, backend, threads=1)
+    scorer = load_scorer(bundle, backend, threads=1, precision=precision)
     height, width = scorer.card.input_height, scorer.card.input_width
     position = 0
 

@@ -28,21 +28,22 @@ from models.runtime.scorer import load_scorer
 
 
 def measure(
-    folder: Path, bundle: Path, pictures: Pictures, console: Console, *, rounds: int = 5, processes: int = 2,
-    anomalib: Path | None = None,
+    folder: Path, bundle: Path, plain: Path, pictures: Pictures, console: Console, *, rounds: int = 5,
+    processes: int = 2, anomalib: Path | None = None,
 ) -> Part:  # fmt: skip
     """Frames/s of the bare runtime, of a plain PyTorch loop over files, and of a Spark UDF called row by row.
 
+    `plain` is the detector in float, which is what PyTorch computes; the others run `bundle`.
     With the Python of an environment that has `anomalib`, its OpenVINO inferencer is one more side.
     """
     part = Part(f"baselines, {pictures.width} × {pictures.height}")
     with ExitStack() as stack:
         scratch = stack.enter_context(TemporaryDirectory())
         runtime = stack.enter_context(BareRuntime(bundle, pictures, processes))
-        files = _write(Path(scratch) / "frames", pictures)
+        files = write_files(Path(scratch) / "frames", pictures)
         sides: dict[str, Callable[[], float]] = {
             "bare runtime": lambda: runtime.rate(10),
-            "plain Python loop with PyTorch": _loop(bundle, files, processes),
+            "plain Python loop with PyTorch": plain_loop(plain, files, processes),
             "Spark UDF, row by row": _rows(folder, bundle, files[0].parent, len(files), processes),
         }
         if anomalib:
@@ -63,7 +64,8 @@ def measure(
     return part
 
 
-def _write(folder: Path, pictures: Pictures) -> list[Path]:
+def write_files(folder: Path, pictures: Pictures) -> list[Path]:
+    """`pictures` as files in `folder`, which is made."""
     folder.mkdir()
     files = [folder / f"{number:04d}.jpg" for number in range(len(pictures.jpegs))]
     for file, jpeg in zip(files, pictures.jpegs, strict=True):
@@ -71,8 +73,8 @@ def _write(folder: Path, pictures: Pictures) -> list[Path]:
     return files
 
 
-def _loop(bundle: Path, files: list[Path], threads: int) -> Callable[[], float]:
-    """One by one: read, decode, score with PyTorch on all cores."""
+def plain_loop(bundle: Path, files: list[Path], threads: int) -> Callable[[], float]:
+    """What reads, decodes and scores `files` one by one with PyTorch on `threads` cores; it says how many a second."""
     scorer = load_scorer(bundle, "torch", threads=threads)
     height, width = scorer.card.input_height, scorer.card.input_width
 

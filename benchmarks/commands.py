@@ -37,6 +37,7 @@ def bench(
     frames: Annotated[str, typer.Option(help="Size of the frames: 720p or 256px.")] = "720p",
     images: Annotated[Path | None, typer.Option(help="Folder of pictures to send instead of simulated parts.")] = None,
     method: Annotated[str, typer.Option(help="Method of the detector, trained first where it is absent.")] = "padim",
+    int8: Annotated[bool, typer.Option("--int8", help="That detector's INT8 form.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds that count; one more warms up.")] = 5,
     seconds: Annotated[float, typer.Option(min=5, help="How long a load is held for latencies.")] = 180.0,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the bare runtime, one a core.")] = 2,
@@ -57,13 +58,16 @@ def bench(
     `sightline bench pipeline --frames 256px --rounds 3`
 
     `sightline bench latency --seconds 3600`
+
+    `SIGHTLINE_SCORE_PRECISION=bf16 sightline bench pipeline --int8`
     """
+    import os
     import signal
 
     from rich.console import Console
 
     from benchmarks import baselines, history, latency, overload, pictures, pipeline, plots, runtime, scaling, serving
-    from benchmarks.line import PRODUCT, SEED, data_folder, prepare_detector
+    from benchmarks.line import PRODUCT, SEED, data_folder, make_champion, quantised, trained
     from benchmarks.measured import machine, show, write_json
     from sightline.errors import SettingsError
     from sightline.settings import run_folder
@@ -77,13 +81,18 @@ def bench(
     size = pictures.SIZES[frames]
     console.log("preparing a detector and frames")
     sent = pictures.from_folder(images, *size) if images else pictures.simulated(PRODUCT, *size, seed=SEED)
-    bundle = prepare_detector(folder, sent, method)
+    os.environ["SIGHTLINE_RUN"] = str(folder)
+    plain = trained(folder, sent, method)
+    bundle = quantised(plain, data_folder(folder, sent)) if int8 else plain
+    make_champion(bundle)
     sides: dict[PartName, Callable[[], Part]] = {
         PartName.RUNTIME: lambda: runtime.measure(bundle),
-        PartName.PIPELINE: lambda: pipeline.measure(folder, bundle, sent, console, rounds=rounds, processes=processes),
+        PartName.PIPELINE: lambda: pipeline.measure(
+            folder, bundle, plain, sent, console, rounds=rounds, processes=processes
+        ),
         PartName.LATENCY: lambda: latency.measure(folder, sent, console, seconds=seconds),
         PartName.BASELINES: lambda: baselines.measure(
-            folder, bundle, sent, console, rounds=rounds, processes=processes, anomalib=anomalib
+            folder, bundle, plain, sent, console, rounds=rounds, processes=processes, anomalib=anomalib
         ),
         PartName.SQL: lambda: _sql(folder, bundle, data_folder(folder, sent)),
         PartName.HISTORY: lambda: history.as_part(history.measure(folder / "history", rounds=rounds)),

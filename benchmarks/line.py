@@ -23,8 +23,10 @@ from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
 from infra.deployment import READY_SECONDS, SCORE_MEMORY
 from infra.processes import ManagedProcess, tree
 from infra.topics import ensure_topics
+from models.registry import CHAMPION, champions, register_bundle
+from models.runtime.card import CARD_FILE, bundle_digest
 from sightline.errors import SightlineError
-from sightline.settings import KafkaSettings
+from sightline.settings import KafkaSettings, RegistrySettings
 
 PRODUCT = "bottle_cap"
 SEED = 7
@@ -32,26 +34,40 @@ SEED = 7
 GOOD_FRAMES = 120
 
 
-def prepare_detector(folder: Path, pictures: Pictures, method: str = "padim") -> Path:
-    """The bundle of a detector of parts of the line that `pictures` shows, trained once into the registry in `folder`.
+def trained(folder: Path, pictures: Pictures, method: str = "padim") -> Path:
+    """The bundle of a detector of parts of the line that `pictures` shows, trained the first time.
 
     Of another line, or at other proportions, every frame would be a defect, and its picture kept.
     """
     data = data_folder(folder, pictures)
-    bundle = folder / "bundles" / f"{method}-{data.name}"
-    if (bundle / "card.json").is_file():
-        return bundle
-    environment = {**os.environ, "SIGHTLINE_RUN": str(folder)}
     if not data.is_dir():
         shape = ["--width", str(pictures.width), "--height", str(pictures.height), "--seed", str(SEED)]
-        _run(["producers", "simulate", str(data), "-p", PRODUCT, "--train", str(GOOD_FRAMES), *shape], environment)
-    training = ["models", "train", str(data), "--product", PRODUCT, "--method", method, "--variants", "none"]
-    _run([*training, "--output", str(bundle)], environment)
+        _run(["producers", "simulate", str(data), "-p", PRODUCT, "--train", str(GOOD_FRAMES), *shape])
+    bundle = folder / "bundles" / f"{method}-{data.name}"
+    if not (bundle / CARD_FILE).is_file():
+        training = ["models", "train", str(data), "--product", PRODUCT, "--method", method, "--variants", "none"]
+        _run([*training, "--no-register", "--output", str(bundle)])
     return bundle
 
 
+def quantised(source: Path, data: Path) -> Path:
+    """The bundle of the INT8 form of the detector in `source`, which learnt from `data`; made the first time."""
+    bundle = source.with_name(f"{source.name}-int8")
+    if not (bundle / CARD_FILE).is_file():
+        _run(["models", "quantise", str(source), str(data), "--no-register", "--output", str(bundle)])
+    return bundle
+
+
+def make_champion(bundle: Path) -> None:
+    """Let the detector in `bundle` judge the line."""
+    registry = RegistrySettings.load()
+    champion = champions(registry).get(PRODUCT)
+    if champion is None or champion.digest != bundle_digest(bundle):
+        register_bundle(bundle, registry, alias=CHAMPION)
+
+
 def data_folder(folder: Path, pictures: Pictures) -> Path:
-    """Where `prepare_detector` keeps what it learns from."""
+    """Where `trained` keeps what it learns from."""
     return folder / "data" / f"{PRODUCT}-{pictures.width}x{pictures.height}"
 
 
@@ -164,10 +180,8 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
             continue
 
 
-def _run(command: list[str], environment: dict[str, str]) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False
-    )
+def _run(command: list[str]) -> None:
+    answer = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
     if answer.returncode:
         raise SightlineError(
             f"`{' '.join(command[:2])}` failed with exit code {answer.returncode}:\n{answer.stderr[-2000:]}"

@@ -66,3 +66,13 @@ def test_what_tensorrt_is_given_still_carries_the_integers(quantised: Path) -> N
 def test_a_graph_without_convolutions_is_refused(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match="no convolutions below /nowhere/"):
         integers.quantise(bundle / GRAPH_FILE, tmp_path / GRAPH_FILE, [], "/nowhere/")
+
+
+def test_nothing_is_rounded_between_a_convolution_and_its_activation(quantised: Path) -> None:
+    """Runtimes compute convolution, activation and rounding in one step only where they follow each other."""
+    nodes = onnx.load(quantised).graph.node
+    dequantised = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    activations = [node for node in nodes if node.op_type == "Clip" and node.name.startswith(BACKBONE)]
+    assert activations
+    assert not any(dequantised.intersection(node.input) for node in activations)
+    assert not any(node.op_type == "Pad" and node.name.startswith(BACKBONE) for node in nodes)
