@@ -46,7 +46,7 @@ def trained(folder: Path, pictures: Pictures, method: str = "padim") -> Path:
     bundle = folder / "bundles" / f"{method}-{data.name}"
     if not (bundle / CARD_FILE).is_file():
         training = ["models", "train", str(data), "--product", PRODUCT, "--method", method, "--variants", "none"]
-        _run([*training, "--no-register", "--output", str(bundle)])
+        _run([*training, "--no-promote", "--output", str(bundle)])
     return bundle
 
 
