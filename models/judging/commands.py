@@ -36,6 +36,14 @@ GOOD_ONLY = (ThresholdBy.QUANTILE, ThresholdBy.EXTREMES)
 """Rules that look at good frames alone, and aim at a rate of false alarms."""
 
 
+class ComputeIn(StrEnum):
+    """How floating-point numbers are computed with."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
 class Runtime(StrEnum):
     """What computes the scores."""
 
@@ -93,6 +101,9 @@ def evaluate(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="The camera's mask, a PNG; what is black there is ignored.")] = None,
     backend: Annotated[Runtime, typer.Option(help="What computes the scores.")] = Runtime.OPENVINO,
+    precision: Annotated[
+        ComputeIn, typer.Option(help="How it computes: bf16 with openvino, fp16 with tensorrt.")
+    ] = ComputeIn.FP32,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to score with.")] = 1,
     log: Annotated[
         bool, typer.Option(help="Add metrics, plots and report to a registered detector's MLflow run.")
@@ -116,7 +127,7 @@ def evaluate(
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-judging-")))
         bundle, registered = _bundle(target, temporary, settings)
         named = f"{registered.product}@{registered.version}" if registered else target
-        judged = _judge(bundle, data, backend, threads, region, mask)
+        judged = _judge(bundle, data, backend, precision, threads, region, mask)
         if threshold_by is not ThresholdBy.CARD:
             judged = judged.under(_chosen(judged, threshold_by, costs, review_rate, false_alarm_rate))
         options = {
@@ -129,6 +140,7 @@ def evaluate(
             "--region": region,
             "--mask": mask,
             "--backend": backend.value,
+            "--precision": precision.value,
             "--threads": threads,
             "--report": report,
         }
@@ -184,7 +196,13 @@ def _bundle(target: str, temporary: Path, settings: RegistrySettings) -> tuple[P
 
 
 def _judge(
-    bundle: Path, data: Path, backend: Runtime, threads: int, region: str | None, mask: Path | None
+    bundle: Path,
+    data: Path,
+    backend: Runtime,
+    precision: ComputeIn,
+    threads: int,
+    region: str | None,
+    mask: Path | None,
 ) -> Judgement:
     from models.progress import bars
 
@@ -195,7 +213,15 @@ def _judge(
 
         show("loading", 1, 1)
         view = view_of(region, mask)
-        return judge(bundle, data, backend=backend.value, threads=threads, view=view, progress=show)
+        return judge(
+            bundle,
+            data,
+            backend=backend.value,
+            precision=precision.value,
+            threads=threads,
+            view=view,
+            progress=show,
+        )
 
 
 def _chosen(

@@ -22,7 +22,7 @@ from models.judging.report import render
 from models.judging.thresholds import from_card
 from models.progress import Progress, quiet
 from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, bundle_digest
-from models.runtime.scorer import MAX_BATCH, Backend, Scorer, load_scorer
+from models.runtime.scorer import MAX_BATCH, Backend, Precision, Scorer, load_scorer
 from models.runtime.view import View
 from models.scoring import score_pictures
 from models.trainingset import load_labelled
@@ -41,6 +41,7 @@ def judge(
     data: Path,
     *,
     backend: Backend = "openvino",
+    precision: Precision = "fp32",
     threads: int = 1,
     view: View | None = None,
     progress: Progress | None = None,
@@ -49,10 +50,10 @@ def judge(
 
     `view` is the camera's region and mask. The thresholds are the card's; `Judgement.under` cuts the same scores
     elsewhere. Raises SourceError when there are no labelled pictures or one cannot be read, DetectorError when the
-    bundle cannot be used.
+    bundle cannot be used, PrerequisiteError when this machine lacks what `backend` or `precision` needs.
     """
     progress = progress or quiet
-    scorer = load_scorer(bundle, backend, threads)
+    scorer = load_scorer(bundle, backend, threads, precision)
     card = scorer.card
     samples = load_labelled(data)
     scores = score_pictures(scorer, [sample.path for sample in samples], "scoring", progress, view)
@@ -79,6 +80,7 @@ def judge(
             name: (bundle / name).stat().st_size for name in (GRAPH_FILE, REFERENCE_FILE) if (bundle / name).exists()
         },
         backend=backend,
+        precision=precision,
         threads=threads,
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         judged_at=datetime.now(UTC),

@@ -14,7 +14,7 @@ from models.dataset import Sample
 from models.judging.metrics import KindCount, by_kind, image_metrics, is_defect
 from models.judging.thresholds import Thresholds, recalibrated
 from models.runtime.card import DetectorCard
-from models.runtime.scorer import Backend
+from models.runtime.scorer import Backend, Precision
 from models.runtime.scores import Scores
 from models.runtime.view import View
 
@@ -50,6 +50,7 @@ class Judgement:
     speeds: Sequence[Speed]
     sizes: Mapping[str, int]
     backend: Backend
+    precision: Precision
     threads: int
     machine: str
     judged_at: datetime
@@ -102,6 +103,7 @@ class Judgement:
             "speeds": [asdict(speed) for speed in self.speeds],
             "sizes": dict(self.sizes),
             "backend": self.backend,
+            "precision": self.precision,
             "threads": self.threads,
             "machine": self.machine,
             "judged_at": self.judged_at.isoformat(),

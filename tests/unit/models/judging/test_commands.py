@@ -70,6 +70,17 @@ def test_costs_go_with_the_rule_that_needs_them(bright: Path, parts: Path, optio
     assert "cost" in answer.stderr
 
 
+def test_a_precision_that_a_runtime_does_not_compute_in_is_refused_and_the_used_one_is_told(
+    bright: Path, parts: Path
+) -> None:
+    refused = evaluate(bright, parts, "--precision", "fp16").exception
+    assert isinstance(refused, DetectorError)
+    assert "openvino does not compute in fp16, only in fp32 or bf16" in str(refused)
+    told = json.loads(evaluate(bright, parts, "--precision", "fp32", "--json").stdout)
+    assert told["precision"] == "fp32"
+    assert "--precision fp32" in told["command"]
+
+
 def test_what_is_missing_is_named(bright: Path, parts: Path, tmp_path: Path) -> None:
     assert isinstance(evaluate(tmp_path / "none", parts).exception, DetectorError)
     assert isinstance(evaluate(bright, tmp_path / "none").exception, SourceError)
