@@ -87,7 +87,13 @@ def _without_pads(model: onnx.ModelProto) -> onnx.ModelProto:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(simpler)
         ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return onnx.load(simpler)
+        found = onnx.load(simpler)
+    # it names all domains that it knows, which other runtimes need not
+    used = {node.domain for node in found.graph.node}
+    domains = [domain for domain in found.opset_import if domain.domain in used]
+    del found.opset_import[:]
+    found.opset_import.extend(domains)
+    return found
 
 
 class _Feeds(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not followed by mypy

@@ -60,6 +60,7 @@ def test_runtimes_agree_on_it(quantised: Path, textures: Textures) -> None:
 def test_what_tensorrt_is_given_still_carries_the_integers(quantised: Path) -> None:
     model = cast_first(folded(onnx.load(quantised)))
     assert is_quantised(model)
+    assert [domain.domain for domain in model.opset_import] == [""]
     onnx.checker.check_model(model, full_check=True)
 
 
