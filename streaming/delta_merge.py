@@ -5,14 +5,19 @@ fifth of the processor (docs/benchmarks.md). Both keep Delta's protocol and may 
 
 delta-rs's MERGE reads every column of each file whose times meet those of the rows, and a few frames of a camera whose
 clock is an hour ahead stretch the times of a file over all of that hour. Rows that never change are therefore looked
-for by their keys alone and the new ones appended, in a commit that fails where another came between: as safe as MERGE.
+for by their keys alone and the new ones appended.
+
+Every commit is for the very version that was looked at, and fails where another came between. What delta-rs would
+compare otherwise is not enough: files that a compaction removed count as untouched there (its pull request 3982), so
+that two compactions of the same files both succeed and each row is there twice. Small files are therefore merged by
+Spark (`streaming.maintenance.SmallFiles`), which tells such commits apart.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,29 +28,20 @@ from sightline.settings import TableSettings
 from streaming.tables import Table
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
 
 log = logging.getLogger(__name__)
 
-COMPACT_AFTER_COMMITS = 50
 _ATTEMPTS = 5
 _PLACE = "place"
-_COMPACTED_BYTES = 16 * 1024 * 1024
-"""Files of this size are left alone while their day lasts: what is rewritten lies in memory, heat maps unpacked."""
 
 
 class MergedTable:
-    """A table that exists, for one writing thread.
+    """A table that exists, for one writing thread."""
 
-    `compact_after`: commits after which the small files of the days that were written are merged.
-    """
-
-    def __init__(self, table: Table, settings: TableSettings, compact_after: int) -> None:
+    def __init__(self, table: Table, settings: TableSettings) -> None:
         self._table = table
         self._settings = settings
-        self._compact_after = compact_after
-        self._commits = 0
-        self._days: set[date] = set()
 
     def merge(self, rows: pa.Table) -> None:
         """Insert `rows`, in the table's columns, each unless its key is there; a later revision replaces an earlier.
@@ -65,42 +61,23 @@ class MergedTable:
         ):
             with attempt:
                 write(self._open(), rows)
-        self._commits += 1
-        self._days.update(rows["day"].unique().to_pylist())
-        if self._commits >= self._compact_after:
-            self._compact()
 
     def _append(self, there: DeltaTable, rows: pa.Table) -> None:
-        from deltalake import CommitProperties, QueryBuilder, write_deltalake
+        from deltalake import QueryBuilder, write_deltalake
 
         keys = ", ".join(self._table.key)
         # names of the contract's columns, days and times: nothing that came over a topic
         asked = f"SELECT {keys} FROM there WHERE {' AND '.join(self._near(rows))}"  # noqa: S608
         found = pa.table(QueryBuilder().register("there", there).execute(asked).read_all())
         if new := without(rows, found, self._table.key):
-            # the commit is for the very version that was looked at
-            write_deltalake(there, new, mode="append", commit_properties=CommitProperties(max_commit_retries=0))
+            write_deltalake(there, new, mode="append", commit_properties=_for_this_version())
 
     def _replace(self, there: DeltaTable, rows: pa.Table) -> None:
         same = [*self._near(rows), *(f"there.{name} = new.{name}" for name in self._table.key)]
-        merge = there.merge(rows, " AND ".join(same), source_alias="new", target_alias="there")
+        merge = there.merge(
+            rows, " AND ".join(same), source_alias="new", target_alias="there", commit_properties=_for_this_version()
+        )
         merge.when_matched_update_all("new.revision > there.revision").when_not_matched_insert_all().execute()
-
-    def _compact(self) -> None:
-        """Merge small files; where another commit comes first, or the disk is full, the next commits try again."""
-        from deltalake.exceptions import DeltaError
-
-        days = sorted(self._days)
-        try:
-            done = self._open().optimize.compact(
-                [("day", "in", [day.isoformat() for day in days])], target_size=_COMPACTED_BYTES, max_concurrent_tasks=1
-            )
-        except (DeltaError, OSError) as error:
-            log.info("not compacted", extra={"table": self._table.name, "error": str(error)[:500]})
-            return
-        self._commits, self._days = 0, set()
-        facts = {"table": self._table.name, "files": done["numFilesAdded"], "before": done["numFilesRemoved"]}
-        log.info("small files merged", extra=facts)
 
     def _open(self) -> DeltaTable:
         """The table as it is now. One that is kept open would go on writing into a folder that was replaced."""
@@ -118,6 +95,12 @@ class MergedTable:
             f"there.{time} >= {_literal(extent['min'])}",
             f"there.{time} <= {_literal(extent['max'])}",
         ]
+
+
+def _for_this_version() -> CommitProperties:
+    from deltalake import CommitProperties
+
+    return CommitProperties(max_commit_retries=0)
 
 
 def without(rows: pa.Table, there: pa.Table, key: Sequence[str]) -> pa.Table:

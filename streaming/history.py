@@ -25,10 +25,9 @@ from sightline.metrics import MetricsServer, new_registry
 from sightline.settings import MAX_MESSAGE_BYTES, KafkaSettings, Section, TableSettings, Topics, run_folder
 from sightline.traces import Tracer, TraceSettings, open_tracer
 from streaming.checkpoints import prepare
-from streaming.delta_merge import COMPACT_AFTER_COMMITS
 from streaming.history_rows import parse
 from streaming.history_write import TableWriter
-from streaming.maintenance import MaintenanceSettings, keep_in_order
+from streaming.maintenance import COMPACT_AFTER_COMMITS, MaintenanceSettings, keep_in_order
 from streaming.metrics import HistoryMetrics, QueryMetrics
 from streaming.query_watch import QueryWatch
 from streaming.supervise import keep_running, stop_event

@@ -27,8 +27,9 @@ from pyspark.sql import functions as f
 from sightline.errors import TableError
 from sightline.settings import TableSettings
 from sightline.traces import HEADER, Tracer, marked
-from streaming.delta_merge import COMPACT_AFTER_COMMITS, MergedTable, one_of_each
+from streaming.delta_merge import MergedTable, one_of_each
 from streaming.history_rows import malformed
+from streaming.maintenance import COMPACT_AFTER_COMMITS, SmallFiles
 from streaming.metrics import HistoryMetrics
 from streaming.tables import TABLES, Table, create_table
 
@@ -58,8 +59,7 @@ class TableWriter:
         compact_after: int = COMPACT_AFTER_COMMITS,
     ) -> None:
         self.table = table
-        self._merged = MergedTable(table, settings, compact_after)
-        self._letters = MergedTable(DEAD_LETTERS, settings, compact_after)
+        self._files = {each.name: SmallFiles(each, settings, compact_after) for each in (table, DEAD_LETTERS)}
         self._writing = threading.Lock()
         self._closed = False
         self._settings = settings
@@ -117,13 +117,17 @@ class TableWriter:
             log.warning("records are not in their contract", extra={"table": self.table.name, "records": facts.bad})
             create_table(parsed.sparkSession, DEAD_LETTERS, self._settings)
             for letters in _parts(malformed(parsed, self.table), DEAD_LETTERS, facts.bytes):
-                self._letters.merge(letters)
+                self._merge(DEAD_LETTERS, letters, parsed.sparkSession)
         if facts.rows:
             rows = parsed.where("row is not null").select("row.*", f.col("offset").alias(_OFFSET))
             for part in _parts(rows, self.table, facts.bytes):
-                self._merged.merge(self._newest(part).drop_columns(_OFFSET))
+                self._merge(self.table, self._newest(part).drop_columns(_OFFSET), parsed.sparkSession)
             self._tell(facts)
         return facts.rows, facts.bad
+
+    def _merge(self, table: Table, rows: pa.Table, spark: SparkSession) -> None:
+        MergedTable(table, self._settings).merge(rows)
+        self._files[table.name].committed(spark, rows["day"].unique().to_pylist())
 
     def _newest(self, rows: pa.Table) -> pa.Table:
         """One row of each identity: the last revision, else the one that was there first."""

@@ -1,12 +1,12 @@
 """Settled days put in order, away from ingestion: few files of a good size, each with a few cameras.
 
-While a day lasts, a table gets a file every few seconds, which history merges once there are fifty; its rows stand in
-the order of their arrival, every file with all cameras. When the day has been over for some hours,
-`optimize` rewrites it once: tables that have a camera in their key by camera (Delta's OPTIMIZE ZORDER BY, the curve of
+While a day lasts, a table gets a file every few seconds, and its writer merges fifty at a time (`SmallFiles`); rows
+stand in the order of their arrival, every file with all cameras. When the day has been over for some hours, `optimize`
+rewrites it once: tables that have a camera in their key by camera (Delta's OPTIMIZE ZORDER BY, the curve of
 one column being its order), the others merely merged. The commits change no data: streaming readers see nothing.
 
-Safe beside writers: a rewrite and another commit to the same files are told apart by Delta, and the later one fails.
-Either side tries again: this one here, ingestion in `streaming.delta_merge`.
+Safe beside writers and beside another OPTIMIZE: a rewrite and another commit to the same files are told apart by Spark,
+and the later one fails. Either side tries again: these here, ingestion in `streaming.delta_merge`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLUSTER = "camera"
+COMPACT_AFTER_COMMITS = 50
+_SMALL_BYTES = 16 * 1024 * 1024
+"""Files of this size are left alone while their day lasts: what is rewritten lies in memory, heat maps unpacked."""
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 2.0
 _MIB = 1024 * 1024
@@ -55,6 +58,44 @@ class MaintenanceSettings(Section):
     """Size that files are brought to."""
     days_per_run: Annotated[int, Field(ge=1)] = 10
     """Days of one table that one run puts in order, the newest first."""
+
+
+class SmallFiles:
+    """The small files of a table that one thread writes: merged after so many commits, on the days that they touched.
+
+    Raises nothing: where another commit comes first, or the disk is full, the next commits try again.
+    """
+
+    def __init__(self, table: Table, tables: TableSettings, after: int = COMPACT_AFTER_COMMITS) -> None:
+        self._table = table
+        self._path = tables.path(table.name)
+        self._after = after
+        self._commits = 0
+        self._days: set[date] = set()
+
+    def committed(self, spark: SparkSession, days: Iterable[date]) -> None:
+        """Count a commit of rows of these days, in the thread that made it; merge if it is time."""
+        self._commits += 1
+        self._days.update(days)
+        if self._commits < self._after:
+            return
+        try:
+            metrics = self._merge(spark)
+        except Exception as error:  # noqa: BLE001 - Delta's and Java's faults have no base of their own
+            log.info("not compacted", extra={"table": self._table.name, "error": str(error)[:500]})
+            return
+        self._commits, self._days = 0, set()
+        facts = {"table": self._table.name, "files": metrics.numFilesAdded, "before": metrics.numFilesRemoved}
+        log.info("small files merged", extra=facts)
+
+    def _merge(self, spark: SparkSession) -> Any:
+        from delta.tables import DeltaTable
+
+        _bring_to(spark, _SMALL_BYTES)
+        days = ", ".join(f"'{day.isoformat()}'" for day in sorted(self._days))
+        done = DeltaTable.forPath(spark, self._path).optimize().where(f"day IN ({days})").executeCompaction().first()
+        assert done is not None  # one row says what was done
+        return done.metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,18 +261,22 @@ def again_on_conflict(commit: Callable[[], T], stop: threading.Event | None = No
 def _session(spark: SparkSession, settings: MaintenanceSettings) -> SparkSession:
     """A session of its own in the same process: big batches want generated code, ingestion's small ones none."""
     session = spark.newSession()
-    size = str(settings.file_mb * _MIB)
+    _bring_to(session, settings.file_mb * _MIB)
     for key, value in {
         "spark.sql.codegen.wholeStage": "true",
         "spark.sql.codegen.factoryMode": "FALLBACK",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.databricks.delta.optimize.maxFileSize": size,
-        "spark.databricks.delta.optimize.minFileSize": size,
-        # one day's files at a time, so that ingestion keeps a task slot
-        "spark.databricks.delta.optimize.maxThreads": "1",
         "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
         # with it rows of one camera would be spread over files at random
         "spark.databricks.io.skipping.mdc.addNoise": "false",
     }.items():
         session.conf.set(key, value)
     return session
+
+
+def _bring_to(session: SparkSession, size: int) -> None:
+    """Set what size of file, in bytes, OPTIMIZE makes in this session; smaller ones are merged."""
+    session.conf.set("spark.databricks.delta.optimize.maxFileSize", str(size))
+    session.conf.set("spark.databricks.delta.optimize.minFileSize", str(size))
+    # one day's files at a time, so that ingestion keeps a task slot
+    session.conf.set("spark.databricks.delta.optimize.maxThreads", "1")

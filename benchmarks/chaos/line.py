@@ -260,7 +260,7 @@ class Line:
             "SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY,
             "SIGHTLINE_SPARK_MASTER": "local[1,4]",
             # often, so that a kill can meet it
-            "SIGHTLINE_HISTORY_COMPACT_AFTER_COMMITS": "6",
+            "SIGHTLINE_HISTORY_COMPACT_AFTER_COMMITS": "12",
         }
         score = {
             "SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY,

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 from pyspark.sql.types import LongType, StringType, StructField, StructType, TimestampType
 
 from sightline.settings import TableSettings
@@ -67,17 +67,17 @@ def sequences(tables: TableSettings) -> list[int]:
 
 
 def test_a_row_that_is_there_is_not_written_again(tables: TableSettings) -> None:
-    merged = MergedTable(SEEN, tables, 50)
+    merged = MergedTable(SEEN, tables)
     merged.merge(rows(1, 2))
     merged.merge(rows(2, 3, verdict="defect"))
-    MergedTable(SEEN, tables, 50).merge(rows(1, 4))
+    MergedTable(SEEN, tables).merge(rows(1, 4))
     assert sequences(tables) == [1, 2, 3, 4]
     table = DeltaTable(tables.path("seen")).to_pyarrow_table()
     assert dict(zip(*(table[name].to_pylist() for name in ("sequence", "verdict")), strict=True))[2] == "ok"
 
 
 def test_only_a_later_revision_replaces_a_row(tables: TableSettings) -> None:
-    merged = MergedTable(REVISED, tables, 50)
+    merged = MergedTable(REVISED, tables)
     for revision in (2, 3, 1):
         merged.merge(rows(7, table=REVISED, revision=revision, verdict=f"by {revision}"))
     (row,) = DeltaTable(tables.path("revised")).to_pyarrow_table().to_pylist()
@@ -86,7 +86,7 @@ def test_only_a_later_revision_replaces_a_row(tables: TableSettings) -> None:
 
 def test_a_row_is_found_in_a_file_whose_times_spark_noted_in_whole_milliseconds(tables: TableSettings) -> None:
     """Spark rounds down: the row's 123,456 microseconds are above the 123 milliseconds of the file's highest time."""
-    MergedTable(SEEN, tables, 50).merge(rows(5))
+    MergedTable(SEEN, tables).merge(rows(5))
     entry = max((Path(tables.path("seen")) / "_delta_log").glob("*.json"))
     actions = [json.loads(line) for line in entry.read_text().splitlines()]
     (added,) = (action["add"] for action in actions if "add" in action)
@@ -95,13 +95,13 @@ def test_a_row_is_found_in_a_file_whose_times_spark_noted_in_whole_milliseconds(
         stats[bound]["captured_at"] = "2026-11-01T12:00:05.123Z"
     added["stats"] = json.dumps(stats)
     entry.write_text("".join(json.dumps(action) + "\n" for action in actions))
-    MergedTable(SEEN, tables, 50).merge(rows(5))
+    MergedTable(SEEN, tables).merge(rows(5))
     assert sequences(tables) == [5]
 
 
 def test_writers_of_the_same_rows_at_the_same_time_write_them_once(tables: TableSettings) -> None:
     def write(_: int) -> None:
-        merged = MergedTable(SEEN, tables, 3)
+        merged = MergedTable(SEEN, tables)
         for first in range(0, 20, 4):
             merged.merge(rows(*range(first, first + 8)))
 
@@ -110,37 +110,27 @@ def test_writers_of_the_same_rows_at_the_same_time_write_them_once(tables: Table
     assert sequences(tables) == list(range(24))
 
 
-def test_small_files_are_merged_after_so_many_commits(tables: TableSettings) -> None:
-    merged = MergedTable(SEEN, tables, 3)
-    files = []
-    for sequence in range(7):
-        merged.merge(rows(sequence))
-        files.append(len(DeltaTable(tables.path("seen")).file_uris()))
-    assert files == [1, 2, 1, 2, 3, 1, 2]
-    assert sequences(tables) == list(range(7))
-
-
-def test_a_compaction_that_fails_loses_nothing_and_is_tried_again(
+def test_a_compaction_between_look_and_commit_doubles_nothing(
     tables: TableSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    merged = MergedTable(SEEN, tables, 2)
-
-    class Refused:
-        def compact(self, *_: object, **__: object) -> None:
-            raise CommitFailedError("another came first")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(DeltaTable, "optimize", Refused())
-        for sequence in range(3):
-            merged.merge(rows(sequence))
-        assert len(DeltaTable(tables.path("seen")).file_uris()) == 3
-    merged.merge(rows(3))
-    assert len(DeltaTable(tables.path("seen")).file_uris()) == 1
-    assert sequences(tables) == [0, 1, 2, 3]
+    """A commit that changes no data is still another version: what was looked at is looked at again."""
+    merged = MergedTable(REVISED, tables)
+    for sequence in (1, 2):
+        merged.merge(rows(sequence, table=REVISED, camera=f"cam-{sequence}", revision=1))
+    opened, open_now = [merged._open()], merged._open
+    merged._open().optimize.compact()
+    monkeypatch.setattr(merged, "_open", lambda: opened.pop() if opened else open_now())
+    merged.merge(rows(1, table=REVISED, camera="cam-1", revision=2))
+    assert not opened
+    found = open_now().to_pyarrow_table()
+    assert sorted(zip(found["camera"].to_pylist(), found["revision"].to_pylist(), strict=True)) == [
+        ("cam-1", 2),
+        ("cam-2", 1),
+    ]
 
 
 def test_a_table_that_is_gone_is_an_error_and_nothing_is_made_in_its_place(tables: TableSettings) -> None:
-    merged = MergedTable(SEEN, tables, 50)
+    merged = MergedTable(SEEN, tables)
     merged.merge(rows(1))
     shutil.rmtree(tables.path("seen"))
     with pytest.raises(TableNotFoundError):
