@@ -15,6 +15,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -106,11 +107,17 @@ class RunReader:
 
 
 def _beside(do: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-    """What `do` returns or raises, in a process of its own; in this one where MLflow is here already."""
+    """What `do` returns or raises, in a process of its own; in this one where MLflow is here already.
+
+    Raises RegistryError when that process is killed.
+    """
     if "mlflow" in sys.modules:
         return do(*arguments, **options)
-    with ProcessPoolExecutor(1, get_context("spawn")) as one:
-        return one.submit(do, *arguments, **options).result()
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn")) as one:
+            return one.submit(do, *arguments, **options).result()
+    except BrokenProcessPool as error:
+        raise RegistryError("the process that asked the registry was killed; see that there is memory left") from error
 
 
 def listed(settings: RegistrySettings) -> list[RegistryEntry] | None:

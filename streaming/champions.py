@@ -2,7 +2,8 @@
 
 A thread of the driver asks the registry every few seconds. A version that is new under the alias is fetched, tried in a
 process of its own, and only then named in the pointer file that the workers watch. Whatever fails, the last good
-champion stays.
+champion stays, and other products are not held up. What failed its trial is refused for good; what could not be fetched
+or tried to the end is tried again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from models import registry
@@ -22,7 +25,7 @@ from models.registry_reader import RegistryReader
 from models.runtime.card import load_card
 from models.runtime.scorer import Backend, Precision
 from models.runtime.view import View, check_maskable
-from sightline.errors import DetectorError, RegistryError
+from sightline.errors import DetectorError, RegistryError, SightlineError
 from sightline.settings import RegistrySettings
 from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, read_pointer, write_pointer
 
@@ -35,8 +38,24 @@ KEPT_BUNDLES = 3
 PATIENCE_SECONDS = 5.0
 """How long a start waits for the registry when an earlier run left a champion: MLflow itself gives up after minutes."""
 
+LONGEST_PAUSE_SECONDS = 300.0
+"""Between two tries of a version that could not be fetched or tried to the end; the first pause is that of a poll."""
+
 POINTERS = {CHAMPION: CHAMPIONS, CHALLENGER: CHALLENGERS}
 """Pointer file of each alias that can be mirrored."""
+
+
+class UndecidedError(SightlineError):
+    """A trial ended without an answer: it was not ready in time, or it was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Until when, on the monotonic clock, a version is not tried again, for how long and why."""
+
+    until: float
+    seconds: float
+    reason: str
 
 
 class Mirror:
@@ -55,15 +74,17 @@ class Mirror:
         *,
         alias: str = CHAMPION,
         views: Iterable[View] = (),
+        reader: RegistryReader | None = None,
     ) -> None:
         self._folder = folder.absolute()
         self._pointer = self._folder / POINTERS[alias]
-        self._settings, self._registry = settings, RegistryReader()
+        self._settings, self._registry = settings, reader or RegistryReader()
         self._backend, self._precision = backend, precision
         self._seconds = ENGINE_SECONDS if backend == "tensorrt" else TRIAL_SECONDS
         self._alias = alias
         self._views = tuple(views)
         self._refused: dict[tuple[str, str], str] = {}
+        self._paused: dict[tuple[str, str], _Pause] = {}
         self._asked, self._stop = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -81,6 +102,7 @@ class Mirror:
         self._asked.wait(PATIENCE_SECONDS if read_pointer(self._pointer) else None)
         if not read_pointer(self._pointer):
             refused = "".join(f"; refused: {reason}" for reason in self._refused.values())
+            refused += "".join(f"; tried again: {pause.reason}" for pause in self._paused.values())
             raise DetectorError(
                 f"no {self._alias} in {self._settings.tracking_uri}: train a detector with `sightline train`, "
                 f"or give one the alias `{self._alias}` with `sightline promote`{refused}"
@@ -102,6 +124,8 @@ class Mirror:
         current = read_pointer(self._pointer)
         wanted = self._registry.named(self._alias, self._settings)
         taken = {name: bundle for name, bundle in current.items() if self._alias == CHAMPION or name in wanted}
+        versions = {(detector.name, detector.version) for detector in wanted.values()}
+        self._paused = {version: pause for version, pause in self._paused.items() if version in versions}
         for product, detector in wanted.items():
             known = current.get(product)
             if known and (known.version, known.digest) == (detector.version, detector.digest):
@@ -128,22 +152,29 @@ class Mirror:
             self._stop.wait(self._settings.poll_seconds)
 
     def _fetch(self, detector: RegisteredDetector) -> Bundle | None:
-        """The bundle on disk after its trial; None when it was refused, which is said once a version."""
-        refusal = (detector.name, detector.version)
-        if refusal in self._refused:
+        """The bundle on disk after its trial; None when it is refused, which is said once a version, or has to wait."""
+        version = (detector.name, detector.version)
+        pause = self._paused.get(version)
+        if version in self._refused or (pause and time.monotonic() < pause.until):
             return None
+        facts = {"product": detector.product, "detector": detector.version}
+        stays = ", the last good one stays" if self._alias == CHAMPION else ""
         try:
             folder = self._registry.fetch(detector, self._place(detector), self._settings)
             check_maskable(load_card(folder), self._views)
             self._try(folder)
         except DetectorError as error:
-            self._refused[refusal] = str(error)
-            log.error(
-                "%s refused, the last good one stays" if self._alias == CHAMPION else "%s refused",
-                self._alias,
-                extra={"product": detector.product, "detector": detector.version, "error": str(error)},
-            )
+            self._refused[version] = str(error)
+            self._paused.pop(version, None)
+            log.error("%s refused%s", self._alias, stays, extra=facts | {"error": str(error)})
             return None
+        except (RegistryError, UndecidedError, OSError) as error:
+            seconds = min(2 * pause.seconds if pause else self._settings.poll_seconds, LONGEST_PAUSE_SECONDS)
+            self._paused[version] = _Pause(time.monotonic() + seconds, seconds, str(error))
+            facts |= {"error": str(error), "again_in_s": f"{seconds:g}"}
+            log.warning("%s not fetched or not tried to the end%s", self._alias, stays, extra=facts)
+            return None
+        self._paused.pop(version, None)
         return Bundle(name=detector.name, version=detector.version, digest=detector.digest, folder=str(folder))
 
     def _place(self, detector: RegisteredDetector) -> Path:
@@ -156,12 +187,17 @@ class Mirror:
         return self._folder / registry.check_product(detector.product) / detector.digest
 
     def _try(self, folder: Path) -> None:
-        """Load and self-check the bundle in another process: a crash or a hang there costs nothing here."""
+        """Load and self-check the bundle in another process: a crash or a hang there costs nothing here.
+
+        Raises DetectorError when it fails, UndecidedError when a busy or full host may be to blame.
+        """
         command = [sys.executable, "-m", "streaming.trial", str(folder), self._backend, self._precision]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=self._seconds, check=False)
         except subprocess.TimeoutExpired:
-            raise DetectorError(f"{folder} was not ready within {self._seconds} s") from None
+            raise UndecidedError(f"{folder} was not ready within {self._seconds} s") from None
+        if done.returncode < 0:
+            raise UndecidedError(f"the trial of {folder} was ended by signal {-done.returncode}")
         if done.returncode != 0:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise DetectorError(f"{folder} failed its trial: {said[-1]}")

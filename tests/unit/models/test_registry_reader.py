@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
 
 import pytest
 
@@ -152,3 +154,9 @@ def test_a_run_that_is_elsewhere_or_unknown_is_left_to_mlflow(database, beside) 
     runs.files("b", of)
     runs.tags("no such run", of)
     assert beside == [(run_files.files, "b", of), (run_files.tags, "no such run", of)]
+
+
+def test_a_client_that_is_killed_is_a_fault_of_the_registry(monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    with pytest.raises(RegistryError, match="was killed"):
+        registry_reader._beside(os._exit, 9)
