@@ -1,13 +1,13 @@
 """What a graph file is, read from its bytes alone: a runtime should see ONNX and nothing that hides elsewhere.
 
 A bundle's digest covers the graph file, so weights that lie in another file could be exchanged unseen; runtimes would
-read them without a word. This walks the file's protobuf fields (onnx.proto3: ModelProto, GraphProto, TensorProto,
-AttributeProto), so that the online path needs no `onnx`.
+read them without a word. This walks the file's protobuf fields to wherever onnx.proto3 lets a tensor lie (graphs,
+functions, attributes, sparse tensors, training), so that the online path needs no `onnx`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sightline.errors import DetectorError
@@ -21,12 +21,27 @@ _FOREIGN = {
 _LENGTH = 2
 """Wire type of strings, bytes and messages."""
 
-# field numbers of onnx.proto3
+# names and field numbers of onnx.proto3
+_INSIDE: Mapping[str, Mapping[int, str]] = {
+    "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
+    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
+    "FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
+    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
+    "NodeProto": {5: "AttributeProto"},
+    "AttributeProto": {
+        5: "TensorProto",
+        6: "GraphProto",
+        10: "TensorProto",
+        11: "GraphProto",
+        22: "SparseTensorProto",
+        23: "SparseTensorProto",
+    },
+    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
+}
+"""Message to the fields in which a tensor may lie, at any depth, and their messages."""
 _MODEL_GRAPH = 7
-_GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
-_NODE_ATTRIBUTE = 5
-_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+_HIGHEST_FIELD = (1 << 29) - 1
 
 
 def check_graph_file(path: Path) -> None:
@@ -41,13 +56,13 @@ def check_graph_file(path: Path) -> None:
                 f"{path} is {what}, not an ONNX graph: it is not opened; export the detector with `sightline train`"
             )
     try:
-        graphs = [value for field, value in _fields(data) if field == _MODEL_GRAPH]
-        outside = any(_has_external_data(graph) for graph in graphs)
+        has_graph = any(field == _MODEL_GRAPH for field, _ in _fields(data))
+        outside = any(_is_external(tensor) for tensor in _tensors(data))
     except (IndexError, ValueError) as error:
         raise DetectorError(
             f"{path} is not an ONNX graph, or only a part of one ({len(data)} bytes); fetch the bundle again"
         ) from error
-    if not graphs:
+    if not has_graph:
         raise DetectorError(f"{path} is not an ONNX graph: it holds none; export the detector again")
     if outside:
         raise DetectorError(
@@ -56,24 +71,16 @@ def check_graph_file(path: Path) -> None:
         )
 
 
-def _has_external_data(graph: memoryview) -> bool:
-    for field, value in _fields(graph):
-        if field == _GRAPH_INITIALIZER and _is_external(value):
-            return True
-        if field == _GRAPH_NODE and any(
-            _attribute_has_external_data(attribute) for number, attribute in _fields(value) if number == _NODE_ATTRIBUTE
-        ):
-            return True
-    return False
-
-
-def _attribute_has_external_data(attribute: memoryview) -> bool:
-    for field, value in _fields(attribute):
-        if field in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS) and _is_external(value):
-            return True
-        if field in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS) and _has_external_data(value):
-            return True
-    return False
+def _tensors(model: memoryview) -> Iterator[memoryview]:
+    """Every tensor of a model; without recursion, as a hostile file may nest graphs thousands deep."""
+    waiting = [("ModelProto", model)]
+    while waiting:
+        name, message = waiting.pop()
+        if name == "TensorProto":
+            yield message
+            continue
+        inside = _INSIDE[name]
+        waiting += [(inside[field], value) for field, value in _fields(message) if field in inside]
 
 
 def _is_external(tensor: memoryview) -> bool:
@@ -88,6 +95,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
+        if not 0 < tag >> 3 <= _HIGHEST_FIELD:
+            # protobuf's own reader drops the bits beyond 32, and would see another field
+            raise ValueError(f"field {tag >> 3} is none of protobuf's")
         start, kind = place, tag & 7
         if kind == 0:
             _, place = _varint(message, place)
