@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from models.runtime.card import bundle_digest, load_card, save_card
+from models.runtime.card import BUNDLE_FILES, bundle_digest, load_card, save_card
 from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
 
@@ -257,11 +257,13 @@ def fetch(
     settings: RegistrySettings,
     *,
     digest_of: Callable[[Path], str] = bundle_digest,
+    files: Sequence[str] = BUNDLE_FILES,
 ) -> Path:
     """The bundle of `detector` at `folder`, downloaded and verified, or as it lies there already.
 
-    `folder` appears complete or not at all. Raises DetectorError when the files do not hash to the registered digest
-    (they are removed), RegistryError when they cannot be had. `digest_of` is for bundles other than detectors'.
+    `folder` appears complete or not at all, and holds `files` alone. Raises DetectorError when they do not hash to the
+    registered digest (they are removed), RegistryError when they cannot be had. `digest_of` and `files` are for bundles
+    other than detectors'.
     """
 
     def download(temporary: Path) -> Path:
@@ -271,7 +273,7 @@ def fetch(
             uri = client.get_model_version_download_uri(detector.name, detector.version)
             return Path(download_artifacts(uri, dst_path=str(temporary), tracking_uri=settings.tracking_uri))
 
-    return place(detector, folder, download, digest_of=digest_of)
+    return place(detector, folder, download, digest_of=digest_of, files=files)
 
 
 def place(
@@ -280,13 +282,14 @@ def place(
     download: Callable[[Path], Path],
     *,
     digest_of: Callable[[Path], str] = bundle_digest,
+    files: Sequence[str] = BUNDLE_FILES,
 ) -> Path:
-    """As `fetch`, by a `download` that puts the bundle below the folder it is given, and says where."""
+    """As `fetch`, by a `download` that says where the bundle lies; it may put it below the folder that it is given."""
     if holds(folder, detector, digest_of):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
-        bundle = download(Path(temporary))
+        bundle = _only(files, download(Path(temporary)), Path(temporary) / "placed")
         found = digest_of(bundle)
         if found != detector.digest:
             raise DetectorError(
@@ -297,6 +300,18 @@ def place(
             shutil.rmtree(folder)
         bundle.rename(folder)
     return folder
+
+
+def _only(files: Sequence[str], source: Path, target: Path) -> Path:
+    """Copies of `files`, as far as they are in `source`: what lies beside them is in no digest, and stays behind."""
+    try:
+        target.mkdir()
+        for name in files:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, target / name)
+    except OSError as error:
+        raise RegistryError(f"{source} cannot be copied: {error}; see that its files can be read") from error
+    return target
 
 
 def holds(folder: Path, detector: RegisteredDetector, digest_of: Callable[[Path], str] = bundle_digest) -> bool:

@@ -9,7 +9,6 @@ all.
 from __future__ import annotations
 
 import logging
-import shutil
 import sqlite3
 import sys
 from collections import defaultdict
@@ -79,7 +78,7 @@ class RegistryReader:
         stored = _folder(settings, _STORED, detector.name, detector.version)
         if stored is None:
             return _beside(registry.fetch, detector, folder, settings)
-        return registry.place(detector, folder, lambda temporary: _copy(stored, temporary))
+        return registry.place(detector, folder, lambda _: stored)
 
 
 class RunReader:
@@ -157,13 +156,6 @@ def _folder(settings: RegistrySettings, sql: str, *values: str) -> Path | None:
         return None
     folder = Path(url2pathname(address.path))
     return folder if folder.is_absolute() and folder.is_dir() else None
-
-
-def _copy(bundle: Path, temporary: Path) -> Path:
-    try:
-        return Path(shutil.copytree(bundle, temporary / "bundle"))
-    except OSError as error:  # shutil.Error too
-        raise RegistryError(f"{bundle} cannot be copied: {error}; see that its files can be read") from error
 
 
 def _schema(connection: sqlite3.Connection) -> str | None:

@@ -20,6 +20,7 @@ CARD_VERSION = 1
 GRAPH_FILE = "classifier.onnx"
 CARD_FILE = "classifier.json"
 REFERENCE_FILE = "reference.safetensors"
+BUNDLE_FILES = (GRAPH_FILE, CARD_FILE, REFERENCE_FILE)
 
 PROBABILITIES = "probabilities"
 UNKNOWN = "unknown"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
-from models.classifier.card import bundle_digest, load_card, save_card
+from models.classifier.card import BUNDLE_FILES, bundle_digest, load_card, save_card
 from models.judging import tracking
 from models.registry import RegisteredDetector
 from sightline.settings import RegistrySettings
@@ -67,4 +67,4 @@ def fetch(target: str, folder: Path, settings: RegistrySettings) -> Path:
     if Path(target).is_dir() or len(Path(target).parts) > 1:
         return Path(target)
     own = settings_of(settings)
-    return registry.fetch(tracking.find(target, own), folder, own, digest_of=bundle_digest)
+    return registry.fetch(tracking.find(target, own), folder, own, digest_of=bundle_digest, files=BUNDLE_FILES)

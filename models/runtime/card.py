@@ -1,6 +1,6 @@
 """The card of a detector: what it expects, how its threshold was found, and where it comes from.
 
-A bundle is a folder of `detector.onnx`, `detector.json` (the card) and `reference.safetensors`.
+A bundle is a folder of `detector.onnx`, `detector.json` (the card), `reference.safetensors` and `self_test.json`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ READABLE = (1, 2)
 GRAPH_FILE = "detector.onnx"
 CARD_FILE = "detector.json"
 REFERENCE_FILE = "reference.safetensors"
+SELF_TEST_FILE = "self_test.json"
+BUNDLE_FILES = (GRAPH_FILE, CARD_FILE, REFERENCE_FILE, SELF_TEST_FILE)
 INT8 = "int8"
 """The parameter `precision` of a detector that was quantised after training; others have none."""
 SYMMETRIC = "symmetric_integers"
@@ -103,8 +105,12 @@ def save_card(card: DetectorCard, folder: Path) -> None:
 
 
 def bundle_digest(folder: Path) -> str:
-    """SHA-256 in hex over the graph and the card; raises DetectorError when one is missing."""
-    return files_digest(folder, (GRAPH_FILE, CARD_FILE))
+    """SHA-256 in hex over the graph, the card, and the self-test where there is one.
+
+    Raises DetectorError when graph or card is missing.
+    """
+    optional = (SELF_TEST_FILE,) if (folder / SELF_TEST_FILE).is_file() else ()
+    return files_digest(folder, (GRAPH_FILE, CARD_FILE, *optional))
 
 
 def files_digest(folder: Path, names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.runtime.card import CARD_FILE, GRAPH_FILE, DetectorCard, bundle_digest, load_card, save_card
+from models.runtime.card import CARD_FILE, GRAPH_FILE, SELF_TEST_FILE, DetectorCard, bundle_digest, load_card, save_card
 from sightline.errors import DetectorError
 
 
@@ -48,7 +48,7 @@ def test_what_is_no_card_is_refused(tmp_path: Path, text: str) -> None:
         load_card(tmp_path)
 
 
-def test_the_digest_covers_graph_and_card_and_nothing_else(card: DetectorCard, tmp_path: Path) -> None:
+def test_the_digest_covers_graph_card_and_self_test_and_nothing_else(card: DetectorCard, tmp_path: Path) -> None:
     (tmp_path / GRAPH_FILE).write_bytes(b"graph")
     save_card(card, tmp_path)
     first = bundle_digest(tmp_path)
@@ -57,7 +57,11 @@ def test_the_digest_covers_graph_and_card_and_nothing_else(card: DetectorCard, t
     save_card(replace(card, threshold=3.5), tmp_path)
     second = bundle_digest(tmp_path)
     (tmp_path / GRAPH_FILE).write_bytes(b"another graph")
-    assert len({first, second, bundle_digest(tmp_path)}) == 3
+    third = bundle_digest(tmp_path)
+    (tmp_path / SELF_TEST_FILE).write_bytes(b"pictures")
+    fourth = bundle_digest(tmp_path)
+    (tmp_path / SELF_TEST_FILE).write_bytes(b"other pictures")
+    assert len({first, second, third, fourth, bundle_digest(tmp_path)}) == 5
 
 
 def test_an_incomplete_bundle_has_no_digest(card: DetectorCard, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from models.doubles import write_brightness_bundle
 from models.registry import DIGEST_TAG, RegisteredDetector
 from models.registry_reader import SCHEMA, RegistryReader, RunReader, listed
 from models.run_files import RunFile
-from models.runtime.card import CARD_FILE, bundle_digest
+from models.runtime.card import BUNDLE_FILES, CARD_FILE, bundle_digest
 from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
 
@@ -119,6 +119,23 @@ def test_a_bundle_on_this_machine_is_fetched_without_mlflow(database, detector, 
     (tmp_path / "bundle" / CARD_FILE).unlink()
     assert RegistryReader().fetch(detector, folder, settings(database)) == folder
     assert beside == []
+
+
+def test_what_lies_beside_a_bundle_stays_behind(database, detector, tmp_path) -> None:
+    (tmp_path / "bundle" / "weights.bin").write_bytes(b"in no digest")
+    (tmp_path / "bundle" / "more").mkdir()
+    folder = RegistryReader().fetch(detector, tmp_path / "kept" / "9", settings(database))
+    assert {path.name for path in folder.iterdir()} <= set(BUNDLE_FILES)
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"9"}
+
+
+def test_a_bundle_that_cannot_be_read_is_a_fault_of_the_registry(database, detector, monkeypatch, tmp_path) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(registry.shutil, "copyfile", refuse)
+    with pytest.raises(RegistryError, match=r"bundle cannot be copied: .*Permission denied"):
+        RegistryReader().fetch(detector, tmp_path / "kept" / "9", settings(database))
 
 
 def test_a_bundle_that_was_changed_is_refused_and_not_kept(database, detector, tmp_path) -> None:
