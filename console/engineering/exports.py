@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from datetime import datetime
 from enum import StrEnum
@@ -56,32 +56,48 @@ class Exports:
         with self._histories.borrow("inspections") as history:
             return _admitted(history, chosen, form)[0]
 
-    def begin(self, chosen: Selection, form: Format) -> tuple[str, Iterator[bytes]]:
-        """The file's name, and its bytes as they are made.
+    def begin(self, chosen: Selection, form: Format) -> Export:
+        """An export whose turn it is, to be closed whatever becomes of it.
 
         Everything that can be refused is refused here, before a byte has left: Problem 503 while another export runs,
         422 for more than MOST_ROWS, 404 for an unknown place, TableError where there are no inspections.
         """
-        stack = ExitStack()
-        if not self._turn.acquire(timeout=_WAIT_SECONDS):
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "busy",
-                "another export is running; try again when it is done",
-                headers={"Retry-After": "30"},
-            )
-        stack.callback(self._turn.release)
-        try:
+        with ExitStack() as stack:
+            if not self._turn.acquire(timeout=_WAIT_SECONDS):
+                raise Problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "busy",
+                    "another export is running; try again when it is done",
+                    headers={"Retry-After": "30"},
+                )
+            stack.callback(self._turn.release)
             history = stack.enter_context(self._histories.borrow("inspections"))
             where, values = _admitted(history, chosen, form)[1:]
             select = f"SELECT {_COLUMNS} FROM inspections WHERE {where}"
             if form is Format.CSV:
                 select = _as_text(select)
             batches = history.connection.query(select, params=values or None).to_arrow_reader(BATCH_ROWS)
-        except BaseException:
-            stack.close()
-            raise
-        return _name(chosen, form), _written(batches, form, stack)
+            return Export(_name(chosen, form), batches, form, stack.pop_all())
+
+
+class Export:
+    """One file on its way: its `name`, and in `chunks` its bytes as they are made.
+
+    It holds the only turn and a borrowed history until the last chunk, or until it is closed: closing the chunks is not
+    enough, since a generator that was never begun has nothing to clean up.
+    """
+
+    def __init__(self, name: str, batches: Any, form: Format, stack: ExitStack) -> None:
+        self.name = name
+        self.chunks = _written(batches, form, stack)
+        self._stack = stack
+
+    def close(self) -> None:
+        """Make room for the next export; may be called again."""
+        try:
+            self.chunks.close()
+        finally:
+            self._stack.close()
 
 
 def _admitted(history: History, chosen: Selection, form: Format) -> tuple[int, str, dict[str, Any]]:
@@ -95,7 +111,7 @@ def _admitted(history: History, chosen: Selection, form: Format) -> tuple[int, s
     return rows, where, values
 
 
-def _written(batches: Any, form: Format, stack: ExitStack) -> Iterator[bytes]:
+def _written(batches: Any, form: Format, stack: ExitStack) -> Generator[bytes]:
     with stack:
         sink = _Sink()
         with _writer(sink, batches.schema, form) as writer:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from console.api.guard import GuardedRoute, needs, remote
 from console.api.roles import Role
 from console.api.routes.asked import Rows
 from console.api.services import Here, Who
-from console.engineering.exports import MEDIA_TYPES, MOST_ROWS, Format
+from console.engineering.exports import MEDIA_TYPES, MOST_ROWS, Export, Format
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"], route_class=GuardedRoute)
 
 FormatAsked = Annotated[Format, Query(alias="format")]
+
+
+class _Exported(StreamingResponse):
+    """The file of an export, which is closed also where the client left before the first byte."""
+
+    def __init__(self, export: Export, media_type: str) -> None:
+        named = {"Content-Disposition": f'attachment; filename="{export.name}"'}
+        super().__init__(export.chunks, media_type=media_type, headers=named)
+        self._export = export
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with closing(self._export):
+            await super().__call__(scope, receive, send)
 
 
 class ExportSize(BaseModel):
@@ -44,11 +59,13 @@ def inspections(
     request: Request, here: Here, who: Who, chosen: Rows, form: FormatAsked = Format.CSV
 ) -> StreamingResponse:
     """The inspections that fit, without pictures, streamed. What a spreadsheet would run as a formula is quoted."""
-    name, chunks = here.exports.begin(chosen, form)
-    here.audit.note("export", who.name, remote=remote(request), file=name)
-    return StreamingResponse(
-        chunks, media_type=MEDIA_TYPES[form], headers={"Content-Disposition": f'attachment; filename="{name}"'}
-    )
+    export = here.exports.begin(chosen, form)
+    try:
+        here.audit.note("export", who.name, remote=remote(request), file=export.name)
+        return _Exported(export, MEDIA_TYPES[form])
+    except BaseException:
+        export.close()
+        raise
 
 
 @router.get("/inspections/size")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from dataclasses import replace
@@ -62,12 +63,43 @@ def test_more_rows_than_a_file_takes_are_refused_with_a_way_out(engineer, monkey
 
 def test_a_second_export_waits_its_turn_and_an_ended_one_makes_room(deployment, monkeypatch) -> None:
     monkeypatch.setattr(exports, "_WAIT_SECONDS", 0.01)
-    first = deployment.services.exports.begin(exports.Selection(), Format.CSV)[1]
+    first = deployment.services.exports.begin(exports.Selection(), Format.CSV)
     engineer = deployment.client(Role.ENGINEER)
     busy = engineer.get("/v1/exports/inspections")
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "30")
-    next(first)
+    next(first.chunks)
     first.close()  # as when a browser goes away
+    assert engineer.get("/v1/exports/inspections").status_code == 200
+
+
+def test_a_client_that_leaves_before_the_first_byte_makes_room(deployment, monkeypatch) -> None:
+    monkeypatch.setattr(exports, "_WAIT_SECONDS", 0.01)
+    headers = [(name.lower().encode(), value.encode()) for name, value in deployment.key(Role.ENGINEER).items()]
+    path = "/v1/exports/inspections"
+    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET"}
+    scope |= {"path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": headers}
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+    told = []
+
+    async def receive() -> dict:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message: dict) -> None:
+        told.append(message["type"])
+
+    asyncio.run(deployment.app(scope | {"scheme": "http", "client": ("127.0.0.1", 1), "server": None}, receive, send))
+    assert "http.response.body" not in told
+    assert deployment.client(Role.ENGINEER).get(path).status_code == 200
+
+
+def test_an_export_that_cannot_be_noted_is_refused_and_makes_room(deployment, monkeypatch) -> None:
+    monkeypatch.setattr(exports, "_WAIT_SECONDS", 0.01)
+    engineer = deployment.client(Role.ENGINEER, raise_server_exceptions=False)
+    audit = deployment.services.audit
+    written = audit.path
+    audit.path = deployment.services.settings.folder  # a folder takes no lines
+    assert engineer.get("/v1/exports/inspections").status_code >= 500
+    audit.path = written
     assert engineer.get("/v1/exports/inspections").status_code == 200
 
 
