@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,8 +61,11 @@ class RejectLine:
     """One PLC's own task and queue.
 
     Delivery: acknowledged by the PLC within `max_age_seconds` of the capture, tried again until then; after that never,
-    since another part would be hit. What was too late is counted as `late`, each try without acknowledgement as
+    since another part would be hit. No signal is tried for longer than that after it came, whatever the clocks of this
+    host and of the camera's say. What was too late is counted as `late`, each try without acknowledgement as
     `unanswered`. Nothing outlives the process: by the next start every signal is too old.
+
+    `clock` tells the time of day, `elapsed` seconds that no setting of a clock changes.
     """
 
     def __init__(
@@ -71,13 +75,15 @@ class RejectLine:
         port: RejectPort,
         outbox: Outbox,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self._name = name
         self._port = port
         self._outbox = outbox
         self._clock = clock
-        self._queue: deque[Signal] = deque()
+        self._elapsed = elapsed
+        self._queue: deque[tuple[Signal, float]] = deque()
         self._came = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: OrderedDict[str, None] = OrderedDict()
@@ -86,7 +92,7 @@ class RejectLine:
     def offer(self, signal: Signal) -> None:
         """Take one on; from any thread, never blocks."""
         if self._loop and concerns(self.settings, signal.line, signal.camera, signal.product):
-            self._loop.call_soon_threadsafe(self._put, signal)
+            self._loop.call_soon_threadsafe(self._put, signal, self._elapsed())
 
     def offer_alert(self, alert: Alert, *, muted: bool) -> None:
         """Take on an incident, once, if this PLC is told of incidents; for one thread."""
@@ -106,15 +112,15 @@ class RejectLine:
         try:
             while True:
                 while self._queue:
-                    await self._tell(self._queue.popleft())
+                    await self._tell(*self._queue.popleft())
                 self._came.clear()
                 await self._came.wait()
         finally:
             self._loop = None
             await self._port.close()
 
-    async def _tell(self, signal: Signal) -> None:
-        while (left := self._left(signal)) > 0:
+    async def _tell(self, signal: Signal, came: float) -> None:
+        while (left := self._left(signal, came)) > 0:
             try:
                 async with asyncio.timeout(left):
                     await self._port.tell(signal)
@@ -129,14 +135,14 @@ class RejectLine:
             await asyncio.sleep(_AGAIN_SECONDS)
         self._late(signal)
 
-    def _left(self, signal: Signal) -> float:
+    def _left(self, signal: Signal, came: float) -> float:
         age = (self._clock() - signal.captured_at).total_seconds()
-        return self.settings.max_age_seconds - age
+        return self.settings.max_age_seconds - max(age, self._elapsed() - came)
 
-    def _put(self, signal: Signal) -> None:
+    def _put(self, signal: Signal, came: float) -> None:
         if len(self._queue) >= BACKLOG:
-            self._late(self._queue.popleft())
-        self._queue.append(signal)
+            self._late(self._queue.popleft()[0])
+        self._queue.append((signal, came))
         self._came.set()
 
     def _unanswered(self, error: str) -> None:

@@ -166,6 +166,49 @@ def test_a_signal_that_is_too_late_is_never_sent(outbox: Outbox) -> None:
     asyncio.run(run())
 
 
+class Busy:
+    """A PLC that is busy for its first `tries`, each of which takes `seconds` of a made-up time."""
+
+    def __init__(self, tries: int, seconds: float) -> None:
+        self.tries, self.seconds, self.now = tries, seconds, 0.0
+
+    async def tell(self, signal: Signal) -> None:
+        self.now += self.seconds
+        self.tries -= 1
+        if self.tries >= 0:
+            raise DeliveryError("busy")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("set_back", [0, 3600], ids=["the camera's clock runs ahead", "this host's clock is set back"])
+def test_a_part_of_an_hour_ahead_is_not_rejected_once_it_has_gone_by(outbox: Outbox, set_back: int) -> None:
+    async def run() -> None:
+        device = Busy(tries=5, seconds=10.0)
+        ahead = replace(signal(), captured_at=datetime.now(UTC) + timedelta(seconds=3600 - set_back))
+        line = RejectLine(
+            "ejector",
+            settings(1, max_age_seconds=30.0),
+            device,
+            outbox,
+            clock=lambda: datetime.now(UTC) - timedelta(seconds=set_back),
+            elapsed=lambda: device.now,
+        )
+        task = asyncio.create_task(line.run())
+        await asyncio.sleep(0)
+        line.offer(ahead)
+        async with asyncio.timeout(60):
+            while not (outbox.states() and outbox.states()[0].late + outbox.states()[0].sent):
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        (state,) = outbox.states()
+        assert (state.sent, state.late, state.unanswered) == (0, 1, 3)
+
+    asyncio.run(run())
+
+
 def test_no_plc_at_all_is_counted_and_no_end(outbox: Outbox) -> None:
     async def run() -> None:
         one = settings(1, max_age_seconds=0.5)
