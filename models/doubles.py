@@ -5,13 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from models.runtime.card import GRAPH_FILE, DetectorCard, save_card
+from models.runtime.card import GRAPH_FILE, LATENCY_BUDGET_MS, DetectorCard
+from models.runtime.decode import decode
+from models.runtime.interpret import verdict
+from models.runtime.self_test import Example, encoded, save_self_test
 
 SIDE = 64
 CELLS = 8
+_PICTURES = {"dark": 40, "bright": 250}
 
 
 def write_brightness_bundle(
@@ -19,7 +24,7 @@ def write_brightness_bundle(
 ) -> DetectorCard:
     """Fill `folder` with a bundle whose map is the mean brightness 0…255 of each of 8 × 8 cells, its score the highest.
 
-    Takes uint8 [N, 64, 64, 3]; has no torch reference.
+    Takes uint8 [N, 64, 64, 3]; has no torch reference. Its self-test is a dark picture and a bright one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     card = DetectorCard(
@@ -40,10 +45,17 @@ def write_brightness_bundle(
         run_id=None,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         parameters={"threshold": threshold},
+        latency_budget_ms=LATENCY_BUDGET_MS,
     )
     onnx.save(_graph(), str(folder / GRAPH_FILE))
-    save_card(card, folder)
-    return card
+    return save_self_test([_example(name, grey, card) for name, grey in _PICTURES.items()], card, folder)
+
+
+def _example(name: str, grey: int, card: DetectorCard) -> Example:
+    """A plain picture, whose score is its grey."""
+    plain = encoded(np.full((SIDE, SIDE, 3), grey, np.uint8))
+    score = float(decode(plain, SIDE, SIDE).image.mean())
+    return Example(name=name, jpeg=plain, score=score, verdict=verdict(score, card))
 
 
 def _graph() -> onnx.ModelProto:

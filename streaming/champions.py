@@ -161,7 +161,10 @@ class Mirror:
         stays = ", the last good one stays" if self._alias == CHAMPION else ""
         try:
             folder = self._registry.fetch(detector, self._place(detector), self._settings)
-            check_maskable(load_card(folder), self._views)
+            card = load_card(folder)
+            check_maskable(card, self._views)
+            if card.self_test is None:
+                log.warning("%s has no self-test pictures: its verdicts are not compared", self._alias, extra=facts)
             self._try(folder)
         except DetectorError as error:
             self._refused[version] = str(error)

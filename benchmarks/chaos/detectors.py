@@ -49,6 +49,11 @@ def giving_nan_for_bright_pictures(bundle: Path, _rng: random.Random) -> None:
     )
 
 
+def giving_other_scores(bundle: Path, _rng: random.Random) -> None:
+    """Everything looks dark to it: each score is finite, and half of what it should be."""
+    _rewrite(bundle, lambda make: ([make.node("Mul", ["sound", "half"], ["anomaly_map"])], {"half": 0.5}))
+
+
 def of_wrong_shape(bundle: Path, _rng: random.Random) -> None:
     """The graph gives other maps than its card says."""
     card = bundle / CARD_FILE
@@ -200,6 +205,7 @@ FAULTS = (
     Fault("detector-corrupt", _refused(corrupt), 4),
     Fault("detector-giving-nan", _refused(giving_nan), 4),
     Fault("detector-giving-nan-for-some", _refused(giving_nan_for_bright_pictures), 4),
+    Fault("detector-giving-other-scores", _refused(giving_other_scores), 4),
     Fault("detector-of-wrong-shape", _refused(of_wrong_shape), 4),
     Fault("detector-too-slow", _refused(too_slow), 2),
     Fault("detector-swapped", detector_swapped, 8),

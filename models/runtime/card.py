@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,10 @@ INT8 = "int8"
 """The parameter `precision` of a detector that was quantised after training; others have none."""
 SYMMETRIC = "symmetric_integers"
 """The parameter that tells which form of integers an INT8 detector has."""
+LATENCY_BUDGET_MS = 100.0
+"""Processor time for one picture, unless the trainer sets another: lite0 takes a fifth of it, and a line that gave more
+to each picture would not have its verdicts within 250 ms."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,8 @@ class DetectorCard:
     `score >= threshold` is a defect, `review_threshold <= score < threshold` asks for a person. `map_scale` is the
     anomaly-map value that heat maps draw as 255. Score and map are in the same unit, so the thresholds cut both.
     With an `alignment`, the graph sees parts that it cut out of pictures of `input_height` × `input_width`.
+    `self_test` is the SHA-256 of `self_test.json`, and `latency_budget_ms` the processor time that one picture may
+    take; older cards have neither.
     """
 
     name: str
@@ -60,6 +67,8 @@ class DetectorCard:
     created_at: datetime
     parameters: dict[str, str | float | int | bool]
     alignment: Alignment | None = None
+    self_test: str | None = None
+    latency_budget_ms: float | None = None
     schema_version: int = CARD_VERSION
 
     @property
@@ -149,6 +158,11 @@ def _check_values(path: Path, card: DetectorCard) -> None:
         value = getattr(card, name)
         if not (math.isfinite(value) and value > 0):
             raise DetectorError(f"{path}: {name} is {value}, expected a finite number above 0; calibrate again")
+    budget = card.latency_budget_ms
+    if budget is not None and not (math.isfinite(budget) and budget > 0):
+        raise DetectorError(f"{path}: latency_budget_ms is {budget}, expected a finite number above 0; train again")
+    if card.self_test is not None and not _SHA256.fullmatch(card.self_test):
+        raise DetectorError(f"{path}: self_test is {card.self_test!r}, expected a SHA-256 in hex; train again")
     if card.review_threshold > card.threshold:
         raise DetectorError(
             f"{path}: review_threshold {card.review_threshold} is above threshold {card.threshold}; exchange them"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.chaos.detectors import giving_other_scores
 from console.api.catalogue import Catalogue
 from console.api.problems import Problem
 from models import registry
 from models.doubles import write_brightness_bundle
 from models.registry import CHALLENGER
 from models.registry_reader import listed
-from models.runtime.card import GRAPH_FILE
+from models.runtime.card import GRAPH_FILE, load_card, save_card
+from models.runtime.self_test import save_self_test
 from models.runtime.view import View
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
@@ -27,12 +32,16 @@ def settings(tmp_path: Path) -> RegistrySettings:
 
 
 def register(
-    tmp_path: Path, settings: RegistrySettings, threshold: float, *, broken: bool = False, alias: str = "champion"
+    tmp_path: Path,
+    settings: RegistrySettings,
+    threshold: float,
+    *,
+    spoil: Callable[[Path], object] = lambda _: None,
+    alias: str = "champion",
 ) -> str:
     bundle = tmp_path / "bundles" / str(threshold)
     write_brightness_bundle(bundle, threshold=threshold)
-    if broken:
-        (bundle / GRAPH_FILE).write_bytes(b"not a graph")
+    spoil(bundle)
     return registry.register_bundle(bundle, settings, alias=alias).version
 
 
@@ -67,18 +76,52 @@ def test_a_champion_arrives_and_the_next_one_follows(tmp_path: Path, settings: R
     assert in_force(tmp_path) == ("1", 200.0)
 
 
+def unreadable(bundle: Path) -> None:
+    (bundle / GRAPH_FILE).write_bytes(b"not a graph")
+
+
+def judging_otherwise(bundle: Path) -> None:
+    giving_other_scores(bundle, random.Random(0))
+
+
+def with_a_small_budget(bundle: Path) -> None:
+    save_card(replace(load_card(bundle), latency_budget_ms=0.0001), bundle)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (unreadable, "is not an ONNX graph"),
+        (judging_otherwise, "self-test picture dark, expected ok with a score of 40 ± 3.4, got ok with 20"),
+        (with_a_small_budget, "ms of a processor for a white picture, at most 0.0001 ms are allowed"),
+    ],
+)
 def test_a_bundle_that_fails_its_trial_never_reaches_a_worker(
-    tmp_path: Path, settings: RegistrySettings, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    settings: RegistrySettings,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path], object],
+    why: str,
 ) -> None:
     champions = mirror(tmp_path, settings)
     register(tmp_path, settings, 200.0)
     champions.sync()
-    register(tmp_path, settings, 170.0, broken=True)
+    register(tmp_path, settings, 170.0, spoil=spoil)
     champions.sync()
     champions.sync()
     assert in_force(tmp_path) == ("1", 200.0)
     refusals = [record for record in caplog.records if "refused" in record.message]
     assert len(refusals) == 1
+    assert why in refusals[0].__dict__["error"]
+
+
+def test_a_bundle_without_a_self_test_is_taken_over_and_the_log_says_so(
+    tmp_path: Path, settings: RegistrySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    register(tmp_path, settings, 200.0, spoil=lambda bundle: save_self_test((), load_card(bundle), bundle))
+    mirror(tmp_path, settings).sync()
+    assert in_force(tmp_path) == ("1", 200.0)
+    assert "champion has no self-test pictures" in caplog.text
 
 
 def test_without_a_registry_the_last_champion_stays(tmp_path: Path, settings: RegistrySettings) -> None:

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.chaos import detectors
 from models.doubles import write_brightness_bundle
 from models.runtime.scorer import load_scorer
+from models.runtime.self_test import load_self_test
 from sightline.errors import DetectorError
 from streaming.trial import prove
 
@@ -42,3 +43,11 @@ def test_nan_for_bright_pictures_only_passes_the_loading_and_not_the_trial(bundl
     assert np.isfinite(scorer.score(dark).scores).all()
     with pytest.raises(DetectorError, match="not finite"):
         prove(scorer)
+
+
+def test_other_scores_are_seen_by_the_self_test_alone(bundle: Path) -> None:
+    detectors.giving_other_scores(bundle, random.Random(0))
+    scorer = load_scorer(bundle, "onnxruntime")
+    prove(scorer)
+    with pytest.raises(DetectorError, match="does not judge as it did when it was made"):
+        prove(scorer, load_self_test(bundle, scorer.card))
