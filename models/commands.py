@@ -103,6 +103,14 @@ def train(
             help="Share of good frames that may be put up for review or called defect. Without it 0.025, or 3 in n + 1."
         ),
     ] = None,
+    latency_budget: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            metavar="MS",
+            help="Milliseconds of a processor that one picture may take; a stream refuses a detector that takes more.",
+        ),
+    ] = 100.0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to train with.")] = 2,
     promote: Annotated[
         bool,
@@ -150,6 +158,7 @@ def train(
             variation=None if variants is Variants.AUTO else Variation(variants.value),
             view=view_of(region, mask),
             rates=_rates(false_alarm_rate, review_rate),
+            latency_budget_ms=latency_budget,
         )
         trained = run(
             data,

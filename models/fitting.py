@@ -25,7 +25,7 @@ from models.preparation import MOST_COPIES, OVERSIZE, Preparation, Variation
 from models.progress import Progress
 from models.runtime import alignment
 from models.runtime.alignment import Alignment
-from models.runtime.card import INT8, SYMMETRIC, DetectorCard, is_int8
+from models.runtime.card import INT8, LATENCY_BUDGET_MS, SYMMETRIC, DetectorCard, is_int8
 from models.runtime.scores import Scores
 from models.runtime.view import WHOLE, View, masked, on_card
 from models.trials import Trial
@@ -54,7 +54,7 @@ class Recipe:
     `alignment` and `variation` are found by trials on the good frames unless they are given. `view` is the region and
     mask under which the camera's frames are judged; a mask lies where the frame lies, so nothing is aligned with one.
     `rates` are the usual ones for the number of frames unless they are given; `symmetric` is the form of integers that
-    TensorRT takes.
+    TensorRT takes. `latency_budget_ms` is the processor time that one picture may take where the detector judges.
     """
 
     method: str = DEFAULT_METHOD
@@ -67,6 +67,7 @@ class Recipe:
     precision: Literal["fp32", "int8"] = "fp32"
     symmetric: bool = False
     rates: Rates | None = None
+    latency_budget_ms: float = LATENCY_BUDGET_MS
 
     @classmethod
     def from_card(cls, card: DetectorCard) -> Recipe:
@@ -86,6 +87,7 @@ class Recipe:
                 precision="int8" if is_int8(card) else "fp32",
                 symmetric=bool(said.get(SYMMETRIC, False)),
                 rates=_rates(card),
+                latency_budget_ms=card.latency_budget_ms or LATENCY_BUDGET_MS,
             )
         except KeyError as error:
             raise DetectorError(

@@ -183,14 +183,19 @@ def decide(policy: RetrainPolicy, why: Sequence[str]) -> Result:
 
 
 def _recipe(card: DetectorCard, method: str | None) -> Recipe:
-    """How the champion learnt; `method` with its own defaults instead. The rates stay.
+    """How the champion learnt; `method` with its own defaults instead. Rates and latency budget stay.
 
     Alignment and variants are tried anew: the line may have changed.
     """
     known = Recipe.from_card(card)
     if method is not None:
         choose(method)
-        return Recipe(method=method, precision=known.precision, rates=known.rates)
+        return Recipe(
+            method=method,
+            precision=known.precision,
+            rates=known.rates,
+            latency_budget_ms=known.latency_budget_ms,
+        )
     return replace(known, alignment="auto", variation=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -12,21 +13,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import export, integers, registry
+from models import examples, export, integers, registry
 from models.dataset import Dataset, data_digest
 from models.fitting import Fitted, Recipe, fit, spread
 from models.judging.metrics import evaluate
 from models.progress import Progress, quiet
 from models.registry import RegisteredDetector
-from models.runtime.card import GRAPH_FILE, REFERENCE_FILE, DetectorCard, is_int8, load_card, save_card
+from models.runtime.card import (
+    GRAPH_FILE,
+    LATENCY_BUDGET_MS,
+    REFERENCE_FILE,
+    DetectorCard,
+    is_int8,
+    load_card,
+    save_card,
+)
 from models.runtime.graph import INPUT
 from models.runtime.onnx_rewriting import BACKBONE
+from models.runtime.processor_time import processor_ms
 from models.runtime.scorer import Backend, load_scorer
+from models.runtime.self_test import picture, save_self_test
 from models.runtime.view import View
 from models.scoring import score_pictures
 from models.trainingset import load_training_set
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
+
+log = logging.getLogger(__name__)
 
 MAX_FRAMES = 500
 """Good frames that a fit uses at most, evenly spread over the folder: bounds memory at about 2 GB."""
@@ -81,7 +94,8 @@ def train(
     fitted = fit(frames, recipe, progress)
     with tempfile.TemporaryDirectory(prefix="sightline-bundle-") as temporary:
         bundle = Path(temporary)
-        save_card(_card(dataset, product, registry_settings, fitted), bundle)
+        card = _card(dataset, product, registry_settings, fitted)
+        save_card(replace(card, latency_budget_ms=recipe.latency_budget_ms), bundle)
         progress("exporting", 0, 1)
         size = fitted.detector.features.settings.side
         export.write(fitted.detector, size, bundle)
@@ -90,6 +104,7 @@ def train(
         progress("exporting", 1, 1)
         prove_parity(bundle, fitted.preparation.load(spread(frames, _PARITY_FRAMES)))
         _evaluate(bundle, dataset, recipe.view, threads, progress)
+        _keep_examples(bundle, dataset, recipe.view, threads)
         registered = None
         if register:
             progress("registering", 0, 1)
@@ -164,6 +179,22 @@ def _evaluate(bundle: Path, dataset: Dataset, view: View | None, threads: int, p
     scores = score_pictures(scorer, [sample.path for sample in dataset.test], "testing", progress, view)
     metrics = evaluate(dataset.test, scores, card.threshold, view)
     save_card(replace(card, metrics=card.metrics | metrics), bundle)
+
+
+def _keep_examples(bundle: Path, dataset: Dataset, view: View | None, threads: int) -> None:
+    """Put the self-test into the bundle; whoever takes the detector over will hold its latency budget against it."""
+    scorer = load_scorer(bundle, threads=threads)
+    card, found = scorer.card, examples.choose(scorer, dataset, view)
+    save_self_test(found, card, bundle)
+    if not found:
+        log.warning("no picture is clear of the thresholds: the bundle has no self-test", extra={"detector": card.name})
+        return
+    budget = card.latency_budget_ms or LATENCY_BUDGET_MS
+    if (taken := processor_ms(scorer, picture(found[0], card), budget)) > budget:
+        log.warning(
+            "one picture takes more processor time than the latency budget: a line will refuse the detector",
+            extra={"detector": card.name, "taken_ms": round(taken), "budget_ms": budget},
+        )
 
 
 def _card(dataset: Dataset, product: str, registry_settings: RegistrySettings, fitted: Fitted) -> DetectorCard:

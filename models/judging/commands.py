@@ -241,12 +241,13 @@ def _chosen(
 
 
 def _save(judged: Judgement, folder: Path) -> None:
-    from models.runtime.card import save_card
+    from models.runtime.self_test import load_self_test, save_self_test, under
 
     card = judged.new_card
+    examples = under(load_self_test(judged.bundle, judged.card), card)
     if folder.resolve() != judged.bundle.resolve():
         shutil.copytree(judged.bundle, folder, dirs_exist_ok=True)
-    save_card(card, folder)
+    save_self_test(examples, card, folder)
 
 
 def _show(judged: Judgement) -> None:

@@ -21,12 +21,23 @@ from models.fitting import Recipe
 from models.preparation import Variation
 from models.quantise import quantise
 from models.registry import RegisteredDetector
-from models.runtime.card import CARD_FILE, GRAPH_FILE, bundle_digest, load_card, save_card
+from models.runtime.card import (
+    BUNDLE_FILES,
+    CARD_FILE,
+    GRAPH_FILE,
+    LATENCY_BUDGET_MS,
+    SELF_TEST_FILE,
+    bundle_digest,
+    load_card,
+    save_card,
+)
 from models.runtime.decode import decode
 from models.runtime.scorer import load_scorer
+from models.runtime.self_test import load_self_test
 from models.train import Trained, train
 from sightline.errors import DetectorError, RegistryError
 from sightline.settings import RegistrySettings
+from streaming import trial
 
 SMALL = Recipe(method="padim", features=FeatureSettings(input_size=64, dimensions=24))
 
@@ -117,6 +128,22 @@ def test_mlflow_s_own_serving_gives_the_answer_of_the_scorer(
     assert scratched["regions"]
     assert "JPEG" in broken["error"]
     assert bundle_digest(tmp_path / "here") == detector.digest
+
+
+def test_a_fetched_detector_judges_its_own_self_test_as_when_it_was_made(
+    detector: RegisteredDetector, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    folder = registry.fetch(detector, tmp_path / "here", settings)
+    card = load_card(folder)
+    found = load_self_test(folder, card)
+    kinds = [(Path(example.name).parts[1], example.verdict.value) for example in found]
+    assert kinds[-2:] == [("scratch", "defect"), ("scratch", "defect")]
+    assert {kind for kind, _ in kinds[:-2]} == {"good"}
+    assert card.latency_budget_ms == LATENCY_BUDGET_MS
+    assert {path.name for path in folder.iterdir()} == set(BUNDLE_FILES)
+    assert (folder / SELF_TEST_FILE).stat().st_size < 50_000
+    for backend in ("openvino", "onnxruntime", "torch"):
+        assert trial.main(str(folder), backend, "fp32") == 0
 
 
 def test_fetching_twice_downloads_once(
@@ -263,10 +290,12 @@ def test_the_train_command_says_what_came_out(
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_REGISTRY_TRACKING_URI", settings.tracking_uri)
     asked = ["train", str(data), "--product", "disc2", "--input-size", "64", "--output", str(tmp_path / "bundle")]
+    asked += ["--latency-budget", "70"]
     result = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert "sightline.disc2 version 1 is the champion" in result.stdout
     assert "AUROC 1.000" in result.stdout
-    assert load_card(tmp_path / "bundle").product == "disc2"
+    card = load_card(tmp_path / "bundle")
+    assert (card.product, card.latency_budget_ms) == ("disc2", 70.0)
 
 
 def test_accuracy_on_real_parts(shared_data: Path, settings: RegistrySettings) -> None:
@@ -295,6 +324,8 @@ def test_an_int8_form_is_registered_beside_its_float_one(
     pictures = load_images(sorted((data / "test").rglob("*.jpg"))[:6], 64, 64)
     openvino, onnxruntime = (load_scorer(tmp_path, backend).score(pictures) for backend in ("openvino", "onnxruntime"))
     np.testing.assert_allclose(openvino.scores, onnxruntime.scores, atol=0.1 * card.threshold)
+    assert len(load_self_test(tmp_path, card)) > 2
+    assert trial.main(str(tmp_path), "onnxruntime", "fp32") == 0
     with pytest.raises(DetectorError, match="PyTorch does not compute"):
         load_scorer(tmp_path, "torch")
     with pytest.raises(DetectorError, match="is quantised already"):

@@ -17,7 +17,7 @@ from models.fitting import Fitted, Recipe, fit
 from models.methods import METHODS
 from models.preparation import Preparation, Variation
 from models.progress import quiet
-from models.runtime.card import DetectorCard
+from models.runtime.card import LATENCY_BUDGET_MS, DetectorCard
 from models.runtime.view import open_view
 from sightline.errors import DetectorError
 
@@ -118,4 +118,6 @@ def test_a_card_gives_back_the_rates_that_were_asked_for_and_no_others(moving: l
         found = fitted(moving, recipe)
         said = replace(card, parameters=dict(found.parameters), calibration=found.calibration.on_card())
         assert Recipe.from_card(said).rates == rates
+        assert Recipe.from_card(said).latency_budget_ms == LATENCY_BUDGET_MS
+        assert Recipe.from_card(replace(said, latency_budget_ms=40.0)).latency_budget_ms == 40.0
         assert found.calibration.rates == (rates or Rates(false_alarm=1 / 13, review=3 / 13))

@@ -18,8 +18,10 @@ from models.judging.judgement import Judgement
 from models.registry import RegisteredDetector, RegistryEntry
 from models.runtime.card import load_card
 from models.runtime.scorer import load_scorer
+from models.runtime.self_test import load_self_test
 from sightline.errors import DetectorError, RegistryError, SourceError
 from sightline.settings import RegistrySettings
+from streaming import trial
 
 
 def evaluate(*arguments: object) -> Result:
@@ -54,6 +56,9 @@ def test_a_saved_bundle_judges_by_the_new_threshold_and_the_old_one_stays(
     assert card.calibration["method"] == "f1-optimal"
     assert card.threshold < before.threshold
     assert load_card(bright) == before
+    # the new thresholds cut the pictures of the self-test too
+    assert trial.main(str(tmp_path / "new"), "onnxruntime", "fp32") == 0
+    assert [example.name for example in load_self_test(tmp_path / "new", card)] == ["dark", "bright"]
 
 
 @pytest.mark.parametrize(
