@@ -25,7 +25,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field, ValidationInfo, field_validator
 
 from sightline.codec import digest_id
-from sightline.contracts import Alert, AlertState, Inspection, Severity, SourceOffset, Verdict
+from sightline.contracts import Alert, AlertState, Inspection, Severity, Verdict
+from sightline.replays import LastSeen, is_stale, last_seen
 from sightline.settings import Section
 
 
@@ -67,16 +68,6 @@ class AlertSettings(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """Which frame was folded last, where in `frames` it stood, and the latest time that any frame claimed so far."""
-
-    sequence: int
-    captured_at: datetime
-    source: SourceOffset
-    latest: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
     """A defect that has not opened an incident yet: the alert it would start, and its place among the judged frames."""
 
@@ -103,7 +94,7 @@ class Incident:
 class CameraState:
     """All that the fold remembers of one camera; `frames` counts its judged frames."""
 
-    last: Seen | None = None
+    last: LastSeen | None = None
     frames: int = 0
     suspects: tuple[Suspect, ...] = ()
     incident: Incident | None = None
@@ -113,7 +104,7 @@ def fold(state: CameraState, inspection: Inspection, policy: AlertSettings) -> t
     """The state after one more inspection of the same camera, and the alerts that it causes.
 
     At most two: a frame after a long silence may close one incident and open the next. A stale inspection changes
-    nothing (see `is_stale`).
+    nothing (see `sightline.replays`).
     """
     if state.last and is_stale(state.last, inspection):
         return state, ()
@@ -121,7 +112,7 @@ def fold(state: CameraState, inspection: Inspection, policy: AlertSettings) -> t
     if state.last and abs(inspection.captured_at - state.last.captured_at) > _cool_down(policy):
         ended = _end_by_silence(state.incident, state.last)
         state = replace(state, suspects=(), incident=None)
-    state = replace(state, last=_seen(inspection, state.last))
+    state = replace(state, last=last_seen(inspection, state.last))
     if inspection.verdict is Verdict.REVIEW:
         return state, ended
     state = replace(state, frames=state.frames + 1)
@@ -130,22 +121,6 @@ def fold(state: CameraState, inspection: Inspection, policy: AlertSettings) -> t
         return replace(state, incident=incident), ended + told
     state, told = _watch(state, inspection, policy)
     return state, ended + told
-
-
-def is_stale(last: Seen, inspection: Inspection) -> bool:
-    """Whether the inspection is one that was folded before.
-
-    A replayed frame is no later than the last one, in number and in time. A camera whose numbering restarted or whose
-    clock was set back is later in one of the two, and so folds on; replays from before that moment are known by their
-    older place in `frames`, unless they are later than all that was seen: then `frames` itself began anew.
-    """
-    later = inspection.sequence > last.sequence or inspection.captured_at > last.captured_at
-    before = (
-        inspection.source.topic == last.source.topic
-        and inspection.source.partition == last.source.partition
-        and inspection.source.offset < last.source.offset
-    )
-    return not later or (before and inspection.captured_at <= last.latest)
 
 
 def fold_all(inspections: Iterable[Inspection], policy: AlertSettings) -> Iterator[Alert]:
@@ -157,17 +132,11 @@ def fold_all(inspections: Iterable[Inspection], policy: AlertSettings) -> Iterat
         yield from alerts
 
 
-def _seen(inspection: Inspection, last: Seen | None) -> Seen:
-    at = inspection.captured_at
-    latest = max(at, last.latest) if last else at
-    return Seen(sequence=inspection.sequence, captured_at=at, source=inspection.source, latest=latest)
-
-
 def _cool_down(policy: AlertSettings) -> timedelta:
     return timedelta(seconds=policy.cool_down_seconds)
 
 
-def _end_by_silence(incident: Incident | None, last: Seen) -> tuple[Alert, ...]:
+def _end_by_silence(incident: Incident | None, last: LastSeen) -> tuple[Alert, ...]:
     """The close of what was open when the camera fell silent; it ended with the last frame before that."""
     if incident is None or incident.closed_at is not None:
         return ()

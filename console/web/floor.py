@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from sightline.contracts import ActionKind, CameraEvent, OperatorAction, Verdict
+from sightline.contracts import ActionKind, CameraEvent, OperatorAction, SourceOffset, Verdict
+from sightline.replays import LastSeen, is_stale, last_seen
 
 CAMERAS = 1000
 """Cameras that are remembered; the one that was heard least recently goes."""
@@ -43,6 +44,7 @@ class Seen(msgspec.Struct, frozen=True):
     threshold: float
     verdict: Verdict
     heat_map: msgspec.Raw
+    source: SourceOffset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class _Camera:
     line: str
     product: str | None = None
     last: Seen | None = None
+    place: LastSeen | None = None
     heard: float | None = None
     late: float = 0.0
     worst: tuple[float, Verdict] = (0.0, Verdict.OK)
@@ -92,7 +95,12 @@ class Floor:
         self._lock = threading.Lock()
 
     def tell(self, told: Iterable[Told], at: float) -> None:
-        """Take in what a topic brought at time `at`; frames older than the last of their camera change nothing."""
+        """Take in what the topics brought at time `at`, in the order of each topic.
+
+        Of a camera's reports the last told counts, whatever time it claims: its clock may have been set back. So may
+        that of its frames: a verdict is passed over only where it is a replay (see `sightline.replays`), and even then
+        the camera was heard.
+        """
         with self._lock:
             for event in told:
                 self._version += 1
@@ -100,9 +108,7 @@ class Floor:
                     if event.kind in _SAID:
                         self._answer(event)
                 elif isinstance(event, CameraEvent):
-                    camera = self._camera(event.camera, event.line)
-                    if camera.event is None or event.at >= camera.event.at:
-                        camera.event = event
+                    self._camera(event.camera, event.line).event = event
                 else:
                     self._judged(self._camera(event.camera, event.line), event, at)
 
@@ -168,12 +174,18 @@ class Floor:
         return camera
 
     def _judged(self, camera: _Camera, seen: Seen, at: float) -> None:
-        captured = seen.captured_at.timestamp()
-        if camera.last and seen.captured_at < camera.last.captured_at:
+        camera.heard = at
+        if camera.place and is_stale(camera.place, seen):
             return
-        camera.last, camera.heard, camera.product = seen, at, seen.product
+        captured = seen.captured_at.timestamp()
+        camera.place = last_seen(seen, camera.place)
+        camera.last, camera.product = seen, seen.product
         camera.late = max(0.0, at - captured)
-        camera.times.append(captured)
+        # no frame was captured after it came: one that says so would make its camera's beats decades long
+        beat = min(captured, at)
+        if camera.times and beat < camera.times[-1]:
+            camera.times.clear()
+        camera.times.append(beat)
         since, worst = camera.worst
         if _RANK[seen.verdict] >= _RANK[worst] or at - since > self.WORST_SECONDS:
             camera.worst = (at, seen.verdict)

@@ -29,7 +29,7 @@ from console.web.floor import Picture, Seen
 from console.web.floor_feed import FloorFeed
 from console.web.site import routers
 from sightline import samples
-from sightline.contracts import Alert, HeatMap, OperatorAction, Severity, Verdict
+from sightline.contracts import Alert, HeatMap, OperatorAction, Severity, SourceOffset, Verdict
 from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings, RegistrySettings
 
@@ -110,8 +110,9 @@ class Hall:
         captured = datetime.now(UTC) - timedelta(seconds=age)
         heat = msgspec.Raw(msgspec.json.encode(HEAT))
         score = 0.9 if verdict is Verdict.DEFECT else 0.2
+        source = SourceOffset(topic="frames", partition=0, offset=sequence)
         self.line.told.append(
-            Seen("ab" * 16, "line-a", camera, sequence, captured, "bottle_cap", score, 0.62, verdict, heat)
+            Seen("ab" * 16, "line-a", camera, sequence, captured, "bottle_cap", score, 0.62, verdict, heat, source)
         )
 
     def picture(self, camera: str, sequence: int) -> None:

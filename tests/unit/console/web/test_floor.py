@@ -21,6 +21,11 @@ def seen(sequence, verdict=Verdict.OK, camera="cam-1"):
     return msgspec.json.decode(codec.encode(event), type=Seen)
 
 
+def dated(one, seconds):
+    """The same frame, captured so many seconds after the start by its camera's clock."""
+    return msgspec.structs.replace(one, captured_at=samples.START + timedelta(seconds=seconds))
+
+
 def picture(sequence, camera="cam-1"):
     return Picture(camera=camera, sequence=sequence, captured_at=samples.START, jpeg=b"jpeg")
 
@@ -41,8 +46,8 @@ def test_a_camera_says_its_last_verdict_its_rate_and_how_late_it_comes() -> None
 
 def test_a_slow_camera_is_given_several_of_its_own_beats_before_it_counts_as_silent() -> None:
     floor = Floor()
-    floor.tell([seen(0), seen(50), seen(100)], AT)
-    assert row(floor, AT)["patience"] == pytest.approx(20)
+    floor.tell([seen(0), seen(50), seen(100)], AT + 10)
+    assert row(floor, AT + 10)["patience"] == pytest.approx(20)
 
 
 def test_a_defect_stays_in_sight_for_a_moment_and_then_goes() -> None:
@@ -53,11 +58,36 @@ def test_a_defect_stays_in_sight_for_a_moment_and_then_goes() -> None:
     assert row(floor, AT + 3.5)["worst"] == "ok"
 
 
-def test_a_replay_of_older_frames_changes_nothing() -> None:
+def test_a_replay_of_older_frames_changes_no_verdict() -> None:
     floor = Floor()
     floor.tell([seen(8)], AT)
     floor.tell([seen(3, Verdict.DEFECT)], AT + 1)
-    assert (row(floor, AT + 1)["verdict"], row(floor, AT + 1)["heard"]) == ("ok", AT)
+    assert (row(floor, AT + 1)["verdict"], row(floor, AT + 1)["heard"]) == ("ok", AT + 1)
+
+
+def test_a_camera_whose_clock_is_set_back_goes_on_being_seen() -> None:
+    floor = Floor()
+    floor.tell([dated(seen(n), 3600 + n / 10) for n in range(10)], AT)
+    floor.tell([dated(seen(n, Verdict.DEFECT), n / 10) for n in range(10, 21)], AT + 2)
+    found = row(floor, AT + 2)
+    assert (found["verdict"], found["heard"], found["rate"]) == ("defect", AT + 2, 10.0)
+
+
+def test_one_frame_of_another_century_neither_ends_a_camera_nor_makes_its_silence_go_unnoticed() -> None:
+    floor = Floor()
+    floor.tell([seen(n) for n in range(10)], AT + 1)
+    floor.tell([dated(seen(10), 73 * 365 * 86400)], AT + 2)
+    assert row(floor, AT + 2)["patience"] == 5.0
+    floor.tell([seen(11, Verdict.DEFECT)], AT + 3)
+    assert (row(floor, AT + 3)["verdict"], row(floor, AT + 3)["heard"]) == ("defect", AT + 3)
+
+
+def test_a_camera_that_counts_from_the_start_again_goes_on_being_seen() -> None:
+    floor = Floor()
+    floor.tell([seen(500)], AT)
+    again = msgspec.structs.replace(seen(0, Verdict.DEFECT), source=seen(501).source)
+    floor.tell([dated(again, 60)], AT + 60)
+    assert row(floor, AT + 60)["verdict"] == "defect"
 
 
 def test_only_what_changed_is_told_again() -> None:
@@ -100,8 +130,9 @@ def test_a_picture_that_comes_long_after_its_verdict_is_shown_without() -> None:
 
 def test_what_a_producer_reported_stands_beside_the_verdicts() -> None:
     floor = Floor()
-    gone = samples.camera_event(kind=CameraEventKind.DISCONNECTED)
-    floor.tell([gone, replace(gone, kind=CameraEventKind.HEARTBEAT, at=gone.at - timedelta(seconds=5))], AT)
+    beat = samples.camera_event(kind=CameraEventKind.HEARTBEAT)
+    # the clock was set back in between
+    floor.tell([beat, replace(beat, kind=CameraEventKind.DISCONNECTED, at=beat.at - timedelta(seconds=5))], AT)
     found = row(floor, AT)
     assert (found["event"], found["verdict"], found["heard"]) == ("disconnected", None, None)
 
