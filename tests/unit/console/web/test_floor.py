@@ -67,10 +67,10 @@ def test_a_replay_of_older_frames_changes_no_verdict() -> None:
 
 def test_a_camera_whose_clock_is_set_back_goes_on_being_seen() -> None:
     floor = Floor()
-    floor.tell([dated(seen(n), 3600 + n / 10) for n in range(10)], AT)
-    floor.tell([dated(seen(n, Verdict.DEFECT), n / 10) for n in range(10, 21)], AT + 2)
-    found = row(floor, AT + 2)
-    assert (found["verdict"], found["heard"], found["rate"]) == ("defect", AT + 2, 10.0)
+    floor.tell([dated(seen(n), 3600 + n / 10) for n in range(10)], AT + 3601)
+    floor.tell([dated(seen(n, Verdict.DEFECT), n / 10) for n in range(10, 21)], AT + 3602)
+    found = row(floor, AT + 3602)
+    assert (found["verdict"], found["heard"], found["rate"]) == ("defect", AT + 3602, 10.0)
 
 
 def test_one_frame_of_another_century_neither_ends_a_camera_nor_makes_its_silence_go_unnoticed() -> None:
