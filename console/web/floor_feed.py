@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from console.following import Contact, Source, follow
+from console.following import RETRY_SECONDS, Contact, Source, follow
 from console.web.floor import Floor, Picture, Told
 from sightline.errors import BrokerError
 from sightline.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
 
 PICTURE_SECONDS = 2.0
 """Between two looks at the cameras' pictures."""
@@ -96,12 +99,24 @@ class FloorFeed:
                 source = source or self._cameras()
                 self.floor.show(source.sample(len(self.floor.names())))
                 self.pictures_fault = None
-            except BrokerError as error:
-                self.pictures_fault = str(error)
-                if source:
-                    with suppress(BrokerError):
-                        source.close()
+            except Exception as error:  # noqa: BLE001 - whatever a picture or a client library raises is no end of all
+                self._lost(error)
+                _let_go(source)
                 source = None
+                self._halt.wait(RETRY_SECONDS)
             self._halt.wait(max(0.0, begun + PICTURE_SECONDS - time.monotonic()))
-        if source:
+        _let_go(source)
+
+    def _lost(self, error: Exception) -> None:
+        known = isinstance(error, BrokerError)
+        fault = str(error) if known else f"pictures cannot be read: {error!r}"
+        if fault != self.pictures_fault:
+            log.warning("no pictures for the wall", extra={"error": fault}, exc_info=None if known else error)
+        self.pictures_fault = fault
+
+
+def _let_go(source: Cameras | None) -> None:
+    if source:
+        # one that broke may not close either
+        with suppress(Exception):
             source.close()

@@ -122,8 +122,6 @@ class FrameTails:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         """Connects at once; raises BrokerError as FloorTopics does."""
-        from kafka import TopicPartition
-
         self._kafka = kafka
         self._consumer = open_consumer(
             kafka,
@@ -132,13 +130,12 @@ class FrameTails:
             check_crcs=False,
             fetch_max_bytes=_FETCH_BYTES,
         )
-        known = self._consumer.partitions_for_topic(kafka.topics.frames)
-        if not known:
-            self.close()
-            raise _no_topic(kafka, kafka.topics.frames)
-        self._partitions = [TopicPartition(kafka.topics.frames, number) for number in known]
-        self._consumer.assign(self._partitions)
         self._done: dict[Any, int] = {}
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
 
     def sample(self, cameras: int) -> list[Picture]:
         """The newest picture of each camera among the last records, when `cameras` send; raises BrokerError."""
@@ -165,6 +162,20 @@ class FrameTails:
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close(autocommit=False)
+
+    def _begin(self) -> None:
+        from kafka import TopicPartition
+        from kafka.errors import KafkaError
+
+        topic = self._kafka.topics.frames
+        try:
+            known = self._consumer.partitions_for_topic(topic)
+            if not known:
+                raise _no_topic(self._kafka, topic)
+            self._partitions = [TopicPartition(topic, number) for number in known]
+            self._consumer.assign(self._partitions)
+        except KafkaError as error:
+            raise _gone(self._kafka, error) from error
 
 
 def _frame(record: Any) -> Frame | None:
@@ -193,8 +204,9 @@ def _small(frame: Frame) -> Picture | None:
             min_factor=1,
         )
         jpeg = simplejpeg.encode_jpeg(pixels, quality=72, colorspace="RGB", colorsubsampling="420")
-    except ValueError:
-        return None  # truncated or no JPEG: the score query says so in a dead letter
+    except (ValueError, KeyError):
+        # truncated, no JPEG, or of a kind that the library has no name for: the score query says so in a dead letter
+        return None
     return Picture(camera=frame.camera, sequence=frame.sequence, captured_at=frame.captured_at, jpeg=jpeg)
 
 
