@@ -5,6 +5,7 @@
 # make e2e                     the product as a user runs it, for some ten minutes
 # make hostile                 10,000 hostile frames through the scoring worker, each with the fate that it must have
 # make chaos                   breaks a running line in every way that is known, and counts what became of every frame
+# make fuzz                    headers and pictures made up by a fuzzer that follows the code, ten minutes; Linux
 # make fuzz-api                every endpoint of the API under made-up requests, for some minutes
 # make pages                   the console in a real browser, every flow; needs Chromium
 # make secure                  the whole line on a secured broker, every part as its own user
@@ -99,7 +100,7 @@ $(GOAL): setup
 
 else
 
-.PHONY: help demo test bench long e2e hostile chaos fuzz-api pages secure audit check lock clean
+.PHONY: help demo test bench long e2e hostile chaos fuzz fuzz-api pages secure audit check lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -118,6 +119,18 @@ hostile: setup
 
 chaos: setup
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+# the fuzzer is a part of nothing else
+$(DONE)/fuzz: requirements/fuzz.txt $(DONE)/venv
+	@if [ -n "$(UV)" ]; then uv pip install --quiet --python $(BIN)/python --target $(VENV)/fuzz --require-hashes -r $<; \
+	 else $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/fuzz \
+	    --require-hashes -r $<; fi
+	@touch $@
+
+fuzz: setup $(DONE)/fuzz
+	@mkdir -p "$${SIGHTLINE_RUN:-run}/fuzz"
+	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m benchmarks.fuzz_frames "$${SIGHTLINE_RUN:-run}/fuzz" \
+	    tests/unit/streaming/hostile_corpus $(or $(ARGS),-max_total_time=600)
 
 fuzz-api: setup
 	@SIGHTLINE_TEST_FUZZ_EXAMPLES=$${SIGHTLINE_TEST_FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest --timeout 3600 \
@@ -156,6 +169,11 @@ lock:
 	    grep -v -e '--hash' requirements/dev.txt | sed 's/ *\\$$//' > requirements/.versions; \
 	    compile --constraint requirements/.versions $$(printf -- '--extra %s ' $$(extras $$part)) \
 	        --output-file "requirements/$$part.txt"; \
+	done; \
+	for group in build fuzz; do \
+	    uv pip compile --quiet --group $$group --universal --python-version 3.11 --generate-hashes \
+	        --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	        --constraint requirements/.versions --output-file requirements/$$group.txt; \
 	done; \
 	rm requirements/.versions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,22 @@ def test_its_image_can_be_built_from_files_that_exist(name: str) -> None:
     for source in " ".join(copied).split():
         if source != "README.md":
             assert (PROJECT / source).exists(), source
+
+
+def test_images_get_no_package_without_its_hash() -> None:
+    dockerfile = (PROJECT / "infra" / "images" / "Dockerfile").read_text().replace("\\\n", " ")
+    steps = re.findall(r"\bpip (?:install|wheel) [^&\n]+", dockerfile)
+    assert len(steps) > 1
+    for step in steps:
+        assert "--require-hashes" in step or {"--no-index", "--no-build-isolation"} & set(step.split()), step
+
+
+def test_what_builds_the_wheel_is_pinned() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    assert project["dependency-groups"]["build"] == project["build-system"]["requires"]
+    pinned = (PROJECT / "requirements" / "build.txt").read_text()
+    for wanted in project["build-system"]["requires"]:
+        assert f"\n{re.split('[<>=]', wanted)[0]}==" in pinned
 
 
 @pytest.mark.parametrize("name", MODULES)
