@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightline.settings import run_folder
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -60,6 +62,11 @@ def mend(checkpoint: str) -> list[Path]:
         # Hadoop's checksum of it
         file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
     return torn
+
+
+def note_beside(checkpoint: str, name: str) -> Path:
+    """Where to keep a file of our own with a query's checkpoint: in it, or in the run folder where it is no folder."""
+    return (_folder(checkpoint) or run_folder() / "checkpoints") / name
 
 
 def _folder(checkpoint: str) -> Path | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -92,15 +92,17 @@ def main(until_caught_up: bool = False) -> None:
     session, maintenance = SparkSettings.load(), MaintenanceSettings.load()
     spark = build_session("sightline-history", session.model_copy(update={"conf": SESSION | session.conf}))
     try:
+        registry = new_registry("history")
         if until_caught_up:
-            catch_up(spark, kafka, tables, settings, stop, settings.tables)
+            with QueryWatch(QueryMetrics(registry), kafka) as watch:
+                catch_up(spark, kafka, tables, settings, stop, settings.tables, watch)
         else:
             kept = (*settings.tables, *GOLD)
             upkeep = threading.Thread(target=keep_in_order, args=(spark, tables, maintenance, stop, kept), daemon=True)
             if maintenance.enabled:
                 upkeep.start()
-            registry, tracer = new_registry("history"), open_tracer(TraceSettings.load())
-            with MetricsServer("history", registry), QueryWatch(QueryMetrics(registry)) as watch:
+            tracer = open_tracer(TraceSettings.load())
+            with MetricsServer("history", registry), QueryWatch(QueryMetrics(registry), kafka) as watch:
                 metrics = HistoryMetrics(registry)
                 follow(
                     spark, kafka, tables, settings, stop, settings.tables, metrics=metrics, watch=watch, tracer=tracer
@@ -129,8 +131,7 @@ def follow(
     queries = {
         name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger, metrics, tracer) for name in names
     }
-    followed = {name: watch.following(name, begin) for name, begin in queries.items()} if watch else queries
-    keep_running(followed, stop, explain=partial(refusal, kafka))
+    keep_running(_followed(queries, settings, watch), stop, explain=partial(refusal, kafka))
 
 
 def catch_up(
@@ -140,16 +141,20 @@ def catch_up(
     settings: HistorySettings,
     stop: threading.Event,
     names: Collection[str] = tuple(TABLES),
+    watch: QueryWatch | None = None,
 ) -> None:
     """Move what the topics of these tables hold now into them and return.
 
     Raises TableError with the fault of a query that failed several times in a row.
     """
+    trigger = {"availableNow": True}
+    queries = {name: partial(start, spark, TABLES[name], kafka, tables, settings, trigger) for name in names}
+    starts = _followed(queries, settings, watch)
     waiting = dict.fromkeys(names, 0)
-    running: dict[str, RunningQuery] = {}
+    running: dict[str, StreamingQuery] = {}
     while waiting and not stop.is_set():
         for name in waiting.keys() - running.keys():
-            running[name] = start(spark, TABLES[name], kafka, tables, settings, {"availableNow": True})
+            running[name] = starts[name]()
         time.sleep(0.1)
         for name, query in list(running.items()):
             if query.isActive:
@@ -165,6 +170,18 @@ def catch_up(
                 raise TableError(f"table {name} at {tables.path(name)} cannot be written: {fault}")
     for query in running.values():
         query.stop()
+
+
+def _followed(
+    queries: Mapping[str, Callable[[], Any]], settings: HistorySettings, watch: QueryWatch | None
+) -> Mapping[str, Callable[[], StreamingQuery]]:
+    if watch is None:
+        return queries
+    return {name: watch.following(name, begin, _checkpoint(settings, name)) for name, begin in queries.items()}
+
+
+def _checkpoint(settings: HistorySettings, table: str) -> str:
+    return f"{settings.checkpoints.rstrip('/')}/{table}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +214,7 @@ def start(
     pictures = table.name in ("frame_archive", "dead_letters")
     limit = settings.max_frames_per_trigger if pictures else settings.max_records_per_trigger
     keep_days = {"frame_archive": settings.archive_days, "shadow_inspections": settings.shadow_days}
-    checkpoint = f"{settings.checkpoints.rstrip('/')}/{table.name}"
+    checkpoint = _checkpoint(settings, table.name)
     prepare(spark, checkpoint)
     kept = keep_days.get(table.name)
     writer = TableWriter(table, tables, kept, metrics, tracer, settings.compact_after_commits)

@@ -128,10 +128,10 @@ def main() -> None:
         refused=lambda: {CHAMPION: champions.refused, CHALLENGER: challengers.refused},
     )
     try:
-        with MetricsServer("score", metrics, measured), QueryWatch(QueryMetrics(metrics)) as watch:
+        with MetricsServer("score", metrics, measured), QueryWatch(QueryMetrics(metrics), kafka) as watch:
             warm_up(spark, kafka, settings)
             keep_running(
-                {"score": watch.following("score", starts(spark, kafka, settings, tally.add))},
+                {"score": watch.following("score", starts(spark, kafka, settings, tally.add), settings.checkpoint)},
                 stop,
                 explain=partial(refusal, kafka),
             )

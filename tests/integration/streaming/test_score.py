@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -230,8 +231,8 @@ def test_what_retention_took_is_stepped_over_and_told(
 ) -> None:
     promote(settings, "1", threshold=200)
     metrics = new_registry("score")
-    watch = QueryWatch(QueryMetrics(metrics))
-    query = watch.following("score", starts(spark, kafka, settings, lambda _: None))
+    watch = QueryWatch(QueryMetrics(metrics), kafka)
+    query = watch.following("score", starts(spark, kafka, settings, lambda _: None), settings.checkpoint)
     publish(kafka, *(frame(number, 90) for number in range(10)))
     with kept_running(query):
         until_judged(kafka, set(range(10)))
@@ -244,6 +245,33 @@ def test_what_retention_took_is_stepped_over_and_told(
         watch.look()
     assert metrics.get_sample_value("sightline_query_lost_records_total", {"query": "score"}) == 16
     assert {one.sequence for one in inspections(kafka)} == {*range(10), *range(26, 31)}
+
+
+def test_a_loss_that_nobody_looked_at_before_a_kill_is_told_by_the_next_process(
+    kafka: KafkaSettings, spark: SparkSession, settings: ScoreSettings
+) -> None:
+    promote(settings, "1", threshold=200)
+    first = QueryWatch(QueryMetrics(new_registry("score")), kafka)
+    query = first.following("score", starts(spark, kafka, settings, lambda _: None), settings.checkpoint)
+    publish(kafka, *(frame(number, 90) for number in range(10)))
+    with kept_running(query):
+        until_judged(kafka, set(range(10)))
+        until_noted(settings, 10)
+    first.look()
+    publish(kafka, *(frame(number, 90) for number in range(10, 30)))
+    forget(kafka, kafka.topics.frames, keep=4)
+    # as far as a process came that was killed before its next look
+    with kept_running(starts(spark, kafka, settings, lambda _: None)):
+        until_judged(kafka, set(range(26, 30)))
+        until_noted(settings, 30)
+    metrics = new_registry("score")
+    second = QueryWatch(QueryMetrics(metrics), kafka)
+    query = second.following("score", starts(spark, kafka, settings, lambda _: None), settings.checkpoint)
+    with kept_running(query):
+        publish(kafka, frame(30, 90))
+        until_judged(kafka, {30})
+        second.look()
+    assert metrics.get_sample_value("sightline_query_lost_records_total", {"query": "score"}) == 16
 
 
 @contextmanager
@@ -263,6 +291,23 @@ def until_judged(kafka: KafkaSettings, sequences: set[int]) -> None:
     while not sequences <= {one.sequence for one in inspections(kafka)}:
         assert time.monotonic() < ends, "not judged within a minute"
         time.sleep(0.2)
+
+
+def until_noted(settings: ScoreSettings, records: int) -> None:
+    """Until the checkpoint holds so many records of `frames` for done."""
+    ends = time.monotonic() + 60
+    while noted(Path(settings.checkpoint)) != records:
+        assert time.monotonic() < ends, "not noted within a minute"
+        time.sleep(0.2)
+
+
+def noted(checkpoint: Path) -> int:
+    done = max((int(file.name) for file in (checkpoint / "commits").glob("[0-9]*")), default=-1)
+    plan = checkpoint / "offsets" / str(done)
+    if not plan.is_file():
+        return 0
+    (places,) = json.loads(plan.read_text().splitlines()[-1]).values()
+    return sum(places.values())
 
 
 def forget(kafka: KafkaSettings, topic: str, keep: int) -> None:
