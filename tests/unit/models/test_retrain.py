@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.progress import quiet
-from models.retrain import Result, RetrainPolicy, _alone, _forgotten, _view, decide
+from models.retrain import Result, RetrainPolicy, _alone, _forgotten, _recipe, _view, decide
 from models.retrain_reports import Tally, tally
 from models.runtime.card import DetectorCard, load_card, save_card
 from models.runtime.view import on_card, view_of
@@ -85,3 +85,9 @@ def test_a_champion_that_learnt_under_a_mask_asks_for_it(card: DetectorCard, tmp
         _view(under, None)
     with pytest.raises(DetectorError, match=r"other\.png is not the mask that"):
         _view(under, other)
+
+
+@pytest.mark.parametrize("method", [None, "patchcore"])
+def test_a_challenger_gets_the_latency_budget_of_the_champion(card: DetectorCard, method: str | None) -> None:
+    champion = replace(card, latency_budget_ms=40.0, parameters=card.parameters | {"variation": "none"})
+    assert _recipe(champion, method).latency_budget_ms == 40.0
