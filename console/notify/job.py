@@ -48,8 +48,8 @@ def wire(settings: NotifySettings, kafka: KafkaSettings, mutes: MuteFollower) ->
             "no receiver is configured: add [notify.webhook.NAME], [notify.mqtt.NAME], [notify.mail.NAME] or "
             "[notify.modbus.NAME] to sightline.toml, as docs/alerts-out.md shows"
         )
-    sinks = open_sinks(settings)
     outbox = Outbox(settings.folder, settings.most_waiting)
+    sinks = open_sinks(settings, outbox.overtaken)
     couriers = [Courier(name, sink, outbox, give_up_hours=settings.give_up_hours) for name, sink in sinks.items()]
     lines = [RejectLine(name, one, ModbusPort(one), outbox) for name, one in settings.modbus.items()]
     readers: dict[str, Run] = {"alerts": AlertReader(kafka, outbox, settings.rules, lines, mutes).run}

@@ -13,7 +13,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from console.notify.settings import MqttSettings, read_secret
-from console.notify.sink import envelope, tls_context, without_picture
+from console.notify.sink import Overtaken, envelope, never, tls_context, without_picture
 from sightline.contracts import Alert
 from sightline.errors import DeliveryError
 
@@ -35,14 +35,18 @@ class MqttSink:
     and `offline` by last will once this process or its network is gone. Characters that a topic gives a meaning are
     percent-encoded in names.
 
-    Delivery: at least once, QoS 1: it counts as told once the broker has acknowledged both messages.
+    Delivery: at least once, QoS 1: it counts as told once the broker has acknowledged both messages. An alert that
+    comes late, after one of a later incident of its camera, stands at `alert` alone. The outbox knows which is later,
+    also after a restart; with a new outbox that is forgotten, and an alert that the outbox lost changes no `state`.
     """
 
     most = 1
     rest_seconds = 0.0
 
-    def __init__(self, name: str, settings: MqttSettings) -> None:
+    def __init__(self, name: str, settings: MqttSettings, overtaken: Overtaken = never) -> None:
         """Raises SettingsError when password or certificates cannot be read."""
+        self._name = name
+        self._overtaken = overtaken
         # paho queues and repeats by itself what was not acknowledged in time
         self.seconds = 2 * settings.timeout_seconds + 1
         self._settings = settings
@@ -71,7 +75,8 @@ class MqttSink:
         body = envelope(alert if self._settings.pictures else without_picture(alert))
         place = f"{quote(alert.line, safe='')}/{quote(alert.camera, safe='')}"
         await self._publish(f"{place}/alert", body, retain=False)
-        await self._publish(f"{place}/state", _state(alert), retain=self._settings.retain)
+        if not self._overtaken(self._name, alert):
+            await self._publish(f"{place}/state", _state(alert), retain=self._settings.retain)
 
     async def close(self) -> None:
         if self._client.is_connected():

@@ -66,6 +66,10 @@ CREATE TABLE IF NOT EXISTS known (alert_id TEXT PRIMARY KEY, revision INTEGER NO
 CREATE TABLE IF NOT EXISTS announced (
     sink TEXT NOT NULL, alert_id TEXT NOT NULL, PRIMARY KEY (sink, alert_id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS told (
+    sink TEXT NOT NULL, line TEXT NOT NULL, camera TEXT NOT NULL, place INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (sink, line, camera)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS resting (
     sink TEXT NOT NULL, line TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (sink, line)
 ) STRICT;
@@ -80,6 +84,14 @@ WHERE sink = :sink AND due <= :now
   AND NOT EXISTS (SELECT 1 FROM waiting e WHERE e.sink = w.sink AND e.alert_id = w.alert_id AND e.id < w.id)
   AND NOT EXISTS (SELECT 1 FROM resting r WHERE r.sink = w.sink AND r.line = w.line AND r.until > :now)
 ORDER BY attempts, id LIMIT 1
+"""
+_TOLD = """
+INSERT INTO told VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET place = max(place, excluded.place), at = excluded.at
+"""
+_OVERTAKEN = """
+SELECT 1 FROM waiting w JOIN told t USING (sink, line)
+WHERE w.sink = ? AND w.alert_id = ? AND w.revision = ? AND t.camera = ? AND t.place > w.id
 """
 
 
@@ -98,7 +110,8 @@ class Outbox:
 
     Delivery: what `park` was given is on disk when it returns, once for each (alert_id, revision) however often it
     comes. It leaves by `done` or `lose` alone, so after a crash in between a receiver is told again, with the same id.
-    One incident's revisions leave in order; a failed one lets other incidents pass.
+    One incident's revisions leave in order; a failed one lets other incidents pass, and is then `overtaken` where the
+    receiver was told of a later one of its camera: what was parked later is later, whatever the camera's clock says.
 
     With `most` waiting for a receiver, room is made by dropping `updated` revisions before others, the oldest first;
     each is counted and logged.
@@ -166,9 +179,16 @@ class Outbox:
             _remove(connection, told)
             _count(connection, sink, "sent", len(told))
             connection.execute("UPDATE sinks SET last_sent_at = ? WHERE sink = ?", (now, sink))
+            connection.executemany(_TOLD, [(sink, one.alert.line, one.alert.camera, one.place, now) for one in told])
             if rest_seconds:
                 line = told[0].alert.line
                 connection.execute("REPLACE INTO resting VALUES (?, ?, ?)", (sink, line, now + rest_seconds))
+
+    def overtaken(self, sink: str, alert: Alert) -> bool:
+        """Whether `alert`, which waits, is older than one of the same camera that the receiver was told of."""
+        with self._transaction() as connection:
+            values = (sink, alert.alert_id, alert.revision, alert.camera)
+            return connection.execute(_OVERTAKEN, values).fetchone() is not None
 
     def postpone(self, sink: str, tried: Sequence[Waiting], seconds: float, error: str) -> None:
         """A try failed; these are due again after `seconds`."""
@@ -291,6 +311,7 @@ def _remove(connection: sqlite3.Connection, rows: Sequence[Waiting]) -> None:
 def _prune(connection: sqlite3.Connection, now: float) -> None:
     connection.execute("DELETE FROM known WHERE at < ?", (now - REMEMBERED_DAYS * 86400,))
     connection.execute("DELETE FROM announced WHERE alert_id NOT IN (SELECT alert_id FROM known)")
+    connection.execute("DELETE FROM told WHERE at < ?", (now - REMEMBERED_DAYS * 86400,))
     connection.execute("DELETE FROM resting WHERE until < ?", (now,))
 
 

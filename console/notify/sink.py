@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,15 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection."""
+
+
+Overtaken = Callable[[str, Alert], bool]
+"""Whether the receiver of this name was told of a later alert of the same camera."""
+
+
+def never(_name: str, _alert: Alert) -> bool:
+    """For a receiver without an outbox."""
+    return False
 
 
 def message_id(alert: Alert) -> str:

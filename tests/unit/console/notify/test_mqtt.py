@@ -20,11 +20,14 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from pydantic import ValidationError
 
+from console.mutes import MuteFollower
+from console.notify.job import wire
 from console.notify.mqtt import MqttSink
-from console.notify.settings import MqttSettings
+from console.notify.settings import MqttSettings, NotifySettings, Rules
 from sightline import samples
 from sightline.contracts import AlertState
 from sightline.errors import DeliveryError
+from sightline.settings import KafkaSettings
 
 ALERT = replace(samples.alert(), camera="cam/1 +", line="line-a")
 PLACE = "plant/line-a/cam%2F1%20%2B"
@@ -114,6 +117,35 @@ def test_alert_state_and_status_stand_at_their_topics_and_the_last_two_are_kept(
             assert set(kept) == {"plant/status", f"{PLACE}/state"}
             await sink.close()
             await until(lambda: ("plant/status", b"offline") in [(topic, body) for topic, body, _ in heard])
+
+    asyncio.run(run())
+
+
+def test_a_close_that_comes_after_the_next_incident_has_opened_does_not_say_closed(tmp_path: Path) -> None:
+    closed, following = replace(ALERT, revision=1, state=AlertState.CLOSED), replace(ALERT, alert_id="following")
+
+    async def run() -> None:
+        async with broker() as port, subscriber(port) as heard:
+            notifier = wire(
+                NotifySettings(folder=tmp_path, mqtt={"lamp": settings(port, states=["opened", "closed"])}),
+                KafkaSettings(bootstrap="127.0.0.1:1"),
+                MuteFollower(KafkaSettings(bootstrap="127.0.0.1:1")),
+            )
+            outbox, rules = notifier.outbox, {"lamp": Rules(states=list(AlertState))}
+            outbox.park([ALERT, closed], rules, lambda _: False)
+            outbox.done("lamp", outbox.take("lamp"))
+            outbox.postpone("lamp", outbox.take("lamp"), 0.0, "no connection")
+            outbox.park([following], rules, lambda _: False)
+            task = asyncio.create_task(notifier.couriers[0].run())
+            await until(lambda: outbox.states()[0].sent == 3)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await until(lambda: ("plant/status", b"offline") in [(topic, body) for topic, body, _ in heard])
+            outbox.close()
+            said = [json.loads(body)["data"]["state"] for topic, body, _ in heard if topic == f"{PLACE}/alert"]
+            assert said == ["opened", "closed"]
+            states = [json.loads(body)["alert_id"] for topic, body, _ in heard if topic == f"{PLACE}/state"]
+            assert states == ["following"]
 
     asyncio.run(run())
 

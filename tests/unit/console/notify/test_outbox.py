@@ -64,6 +64,33 @@ def test_a_failed_alert_lets_other_incidents_pass_but_not_its_own_later_revision
     outbox.close()
 
 
+def test_what_a_later_incident_of_its_camera_has_passed_is_known_as_overtaken_also_after_a_restart(
+    tmp_path: Path, clock
+) -> None:
+    # the later incident is of a clock that was set back: its time says nothing
+    opened, closed = incident(9, OPENED, CLOSED)
+    first = Outbox(tmp_path, most=100, clock=clock)
+    first.park([opened, closed], SINKS, loud)
+    first.done("mes", first.take("mes"))
+    assert not first.overtaken("mes", closed)
+    first.postpone("mes", first.take("mes"), 30.0, "no connection")
+    first.park([samples.alert("cam-2", 5)], SINKS, loud)
+    assert drain(first) == [(5, 0)]
+    assert not first.overtaken("mes", closed)
+    first.park(incident(1, OPENED), SINKS, loud)
+    assert drain(first) == [(1, 0)]
+    first.close()
+    again = Outbox(tmp_path, most=100, clock=clock)
+    clock.now += 31
+    assert [one.alert for one in again.take("mes")] == [closed]
+    assert again.overtaken("mes", closed)
+    assert drain(again) == [(9, 1)]
+    later = incident(1, OPENED, CLOSED)
+    again.park(later, SINKS, loud)
+    assert not again.overtaken("mes", later[1])
+    again.close()
+
+
 def test_a_full_outbox_drops_updates_before_openings_and_counts_them(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, most=3)
     outbox.park([*incident(1, OPENED, UPDATED, UPDATED, CLOSED), *incident(9, OPENED)], SINKS, loud)
