@@ -114,12 +114,12 @@ def save_card(card: DetectorCard, folder: Path) -> None:
 
 
 def bundle_digest(folder: Path) -> str:
-    """SHA-256 in hex over the graph, the card, and the self-test where there is one.
+    """SHA-256 in hex over the files of the bundle; of one without a self-test, as before there was any, graph and card.
 
     Raises DetectorError when graph or card is missing.
     """
-    optional = (SELF_TEST_FILE,) if (folder / SELF_TEST_FILE).is_file() else ()
-    return files_digest(folder, (GRAPH_FILE, CARD_FILE, *optional))
+    optional = (REFERENCE_FILE, SELF_TEST_FILE) if (folder / SELF_TEST_FILE).is_file() else ()
+    return files_digest(folder, (GRAPH_FILE, CARD_FILE, *(name for name in optional if (folder / name).is_file())))
 
 
 def files_digest(folder: Path, names: Sequence[str]) -> str:

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from models.runtime.card import CARD_FILE, GRAPH_FILE, SELF_TEST_FILE, DetectorCard, bundle_digest, load_card, save_card
+from models.runtime.card import (
+    CARD_FILE,
+    GRAPH_FILE,
+    REFERENCE_FILE,
+    SELF_TEST_FILE,
+    DetectorCard,
+    bundle_digest,
+    load_card,
+    save_card,
+)
 from sightline.errors import DetectorError
 
 
@@ -48,7 +57,7 @@ def test_what_is_no_card_is_refused(tmp_path: Path, text: str) -> None:
         load_card(tmp_path)
 
 
-def test_the_digest_covers_graph_card_and_self_test_and_nothing_else(card: DetectorCard, tmp_path: Path) -> None:
+def test_the_digest_covers_all_files_of_a_bundle_and_nothing_else(card: DetectorCard, tmp_path: Path) -> None:
     (tmp_path / GRAPH_FILE).write_bytes(b"graph")
     save_card(card, tmp_path)
     first = bundle_digest(tmp_path)
@@ -61,7 +70,19 @@ def test_the_digest_covers_graph_card_and_self_test_and_nothing_else(card: Detec
     (tmp_path / SELF_TEST_FILE).write_bytes(b"pictures")
     fourth = bundle_digest(tmp_path)
     (tmp_path / SELF_TEST_FILE).write_bytes(b"other pictures")
-    assert len({first, second, third, fourth, bundle_digest(tmp_path)}) == 5
+    fifth = bundle_digest(tmp_path)
+    (tmp_path / REFERENCE_FILE).write_bytes(b"weights")
+    sixth = bundle_digest(tmp_path)
+    (tmp_path / REFERENCE_FILE).write_bytes(b"other weights")
+    assert len({first, second, third, fourth, fifth, sixth, bundle_digest(tmp_path)}) == 7
+
+
+def test_a_bundle_of_before_self_tests_keeps_its_digest(card: DetectorCard, tmp_path: Path) -> None:
+    (tmp_path / GRAPH_FILE).write_bytes(b"graph")
+    save_card(card, tmp_path)
+    first = bundle_digest(tmp_path)
+    (tmp_path / REFERENCE_FILE).write_bytes(b"weights")
+    assert bundle_digest(tmp_path) == first
 
 
 def test_an_incomplete_bundle_has_no_digest(card: DetectorCard, tmp_path: Path) -> None:
