@@ -105,7 +105,7 @@ def compare(
             given = {"data": str(folder), "size": SIZE, "threads": threads, "folder": str(place), "coreset": coreset}
             fitted = side.ask("fit", method=method, **given)
             side.ask("score", paths=[str(path) for path in paths], target=str(place / "scores.npz"))
-            found = np.load(place / "scores.npz")
+            found = np.load(place / "scores.npz", allow_pickle=False)
             theirs: list[dict[str, float]] = []
             for _ in range(ROUNDS):
                 theirs.append(side.ask("speed", path=str(paths[0]), seconds=seconds))
