@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 
 from console.api.roles import Role
+from console.loopback import is_loopback
 from sightline.errors import SettingsError
 from sightline.settings import MAX_MESSAGE_BYTES, Section, run_folder
 
@@ -47,7 +47,7 @@ class ApiSettings(Section):
         """Raises SettingsError where passwords and keys would cross a network in clear."""
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise SettingsError("[api] tls_certificate and tls_key belong together; set both or neither")
-        if not _is_loopback(self.host) and not self.encrypted:
+        if not is_loopback(self.host) and not self.encrypted:
             raise SettingsError(
                 f"[api] host = {self.host!r} is reached from other machines, and passwords would cross the network in "
                 "clear; set tls_certificate and tls_key, or behind_proxy = true where a proxy in front encrypts"
@@ -74,13 +74,6 @@ class OidcSettings(Section):
         if self.issuer and not self.redirect_uri:
             raise ValueError("redirect_uri is needed too, such as https://HOST/v1/oidc/callback")
         address = urlsplit(self.issuer or "")
-        if address.scheme == "http" and not _is_loopback(address.hostname or ""):
+        if address.scheme == "http" and not is_loopback(address.hostname or ""):
             raise ValueError("issuer must be https: its tokens would cross the network in clear")
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

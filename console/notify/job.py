@@ -48,6 +48,8 @@ def wire(settings: NotifySettings, kafka: KafkaSettings, mutes: MuteFollower) ->
             "no receiver is configured: add [notify.webhook.NAME], [notify.mqtt.NAME], [notify.mail.NAME] or "
             "[notify.modbus.NAME] to sightline.toml, as docs/alerts-out.md shows"
         )
+    for name, remedy in settings.in_clear.items():
+        log.warning("alerts cross the network in clear", extra={"sink": name, "remedy": remedy})
     outbox = Outbox(settings.folder, settings.most_waiting)
     sinks = open_sinks(settings, outbox.overtaken)
     couriers = [Courier(name, sink, outbox, give_up_hours=settings.give_up_hours) for name, sink in sinks.items()]

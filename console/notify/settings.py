@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from console.loopback import is_loopback
 from sightline.contracts import AlertState, Severity
 from sightline.errors import SettingsError
 from sightline.settings import Section, run_folder
@@ -171,6 +172,18 @@ class NotifySettings(Section):
         """Name to rules, for every receiver that alerts may wait for."""
         return {**self.webhook, **self.mqtt, **self.mail}
 
+    @property
+    def in_clear(self) -> dict[str, str]:
+        """Name to the setting that mends it, for every receiver beyond this machine that gets alerts without TLS."""
+        webhooks = [name for name, one in self.webhook.items() if _crosses_in_clear(one.url)]
+        brokers = [name for name, one in self.mqtt.items() if not (one.tls or is_loopback(one.host))]
+        servers = [name for name, one in self.mail.items() if one.security == "none" and not is_loopback(one.host)]
+        return {
+            **dict.fromkeys(webhooks, 'url = "https://…"'),
+            **dict.fromkeys(brokers, "tls = true"),
+            **dict.fromkeys(servers, 'security = "starttls"'),
+        }
+
     @classmethod
     def _explain(cls, fault: ErrorDetails) -> str:
         # an address may have a token in its path, and the input of a rule on a whole table is all of the table
@@ -178,6 +191,11 @@ class NotifySettings(Section):
         if not keys or str(keys[-1]) == "url" or not isinstance(fault["input"], str | int | float):
             fault = {**fault, "input": "…"}
         return super()._explain(fault)
+
+
+def _crosses_in_clear(url: str) -> bool:
+    address = urlsplit(url)
+    return address.scheme == "http" and not is_loopback(address.hostname or "")
 
 
 def read_secret(path: Path, what: str) -> str:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from console.mutes import MuteFollower
 from console.notify.commands import app
+from console.notify.job import wire
 from console.notify.settings import NotifySettings
 from sightline.contracts import AlertState, Severity
 from sightline.errors import SettingsError
+from sightline.settings import KafkaSettings
 
 PAGE = Path(__file__).parents[4] / "docs" / "alerts-out.md"
 (EXAMPLE,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -60,6 +63,31 @@ def test_what_is_wrong_is_named_and_no_address_is_shown(configured, text: str, s
         configured(text)
     assert says in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+SHIFT = 'sender = "a@plant.example"\nto = ["b@plant.example"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ('[notify.webhook.a]\nurl = "http://mes.plant.local/hunter2"\nsecret_file = "s"', 'url = "https://…"'),
+        ('[notify.mqtt.a]\nhost = "mqtt.plant.local"\ntls = false', "tls = true"),
+        (f'[notify.mail.a]\nhost = "10.0.0.7"\nsecurity = "none"\n{SHIFT}', 'security = "starttls"'),
+        ('[notify.webhook.a]\nurl = "http://127.0.0.1:9/hunter2"\nsecret_file = "s"', None),
+        ('[notify.webhook.a]\nurl = "https://mes.plant.local/hunter2"\nsecret_file = "s"', None),
+        ('[notify.mqtt.a]\nhost = "localhost"\ntls = false', None),
+        (f'[notify.mail.a]\nhost = "::1"\nsecurity = "none"\n{SHIFT}', None),
+    ],
+)
+def test_a_receiver_without_tls_beyond_this_machine_is_warned_of_at_the_start(
+    configured, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, text: str, remedy: str | None
+) -> None:
+    settings = configured(text)
+    monkeypatch.setattr("console.notify.job.open_sinks", lambda *_: {})
+    wire(settings, KafkaSettings(), MuteFollower(KafkaSettings())).outbox.close()
+    warned = [record for record in caplog.records if "in clear" in record.message]
+    assert [(record.sink, record.remedy) for record in warned] == ([("a", remedy)] if remedy else [])
 
 
 def test_status_shows_receivers_that_nothing_was_sent_to_yet(configured) -> None:
