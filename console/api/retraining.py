@@ -99,20 +99,16 @@ class Retrainings:
             try:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with (self._folder / _LOG).open("wb") as errors, (self._folder / _OUTCOME).open("wb") as out:
-                    self._process = subprocess.Popen(
+                    process = subprocess.Popen(
                         [*self._command, *options, "--", product],
                         stdin=subprocess.DEVNULL,
                         stdout=out,
                         stderr=errors,
                         start_new_session=True,
                     )
+                self._follow(process, begun)
             except OSError as error:
                 raise PrerequisiteError(f"a retraining cannot be started in {self._folder}: {error}") from error
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
-            self._ending = None
-            self._write(begun)
-            self._watcher = threading.Thread(target=self._watch, args=(self._process, begun), daemon=True)
-            self._watcher.start()
             return begun
 
     def last(self) -> Retraining | None:
@@ -178,12 +174,32 @@ class Retrainings:
                 _interrupt(process)
         self.wait(_GRACE_SECONDS)
 
+    def _follow(self, process: subprocess.Popen[bytes], begun: Retraining) -> None:
+        self._process, self._ending = process, None
+        try:
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+            self._write(begun)
+            self._watcher = threading.Thread(target=self._watch, args=(process, begun), daemon=True)
+            self._watcher.start()
+        except BaseException:
+            # nothing goes on that nobody follows
+            _signal(process, signal.SIGKILL)
+            process.wait()
+            self._process = None
+            raise
+
     def _watch(self, process: subprocess.Popen[bytes], begun: Retraining) -> None:
         code = process.wait()
         with self._lock:
             phase = self._ending or {0: Phase.DONE, _REFUSED: Phase.REFUSED}.get(code, Phase.FAILED)
-            self._write(msgspec.structs.replace(begun, phase=phase, ended_at=now()))
-            self._process = None
+            try:
+                self._write(msgspec.structs.replace(begun, phase=phase, ended_at=now()))
+            except OSError as error:
+                # it is told as cut off, and the next one can begin
+                fields = {"product": begun.product, "result": phase.value, "error": str(error)}
+                log.error("how a retraining ended cannot be written", extra=fields)
+            finally:
+                self._process = None
         self._audit.note(
             "retraining-ended", begun.actor, ok=phase is Phase.DONE, product=begun.product, result=phase.value
         )

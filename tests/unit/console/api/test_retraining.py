@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import psutil
 import pytest
 
 from console.api.retraining import Phase, Retrainings
 from console.api.roles import Role
+from sightline.errors import PrerequisiteError
 
 
 @pytest.fixture
@@ -40,6 +44,51 @@ def test_one_runs_at_a_time_and_can_be_cancelled(deployment) -> None:
     retrainings.wait(30)
     assert engineer.get("/v1/retraining").json()["phase"] == "cancelled"
     assert engineer.delete("/v1/retraining").status_code == 409
+
+
+@pytest.fixture
+def full_disk(deployment) -> Callable[[bool], None]:
+    """Makes the disk full for the state of a retraining, or frees it: a folder stands where the file would be made."""
+    folder = deployment.services.settings.folder / "retraining" / "retraining.new"
+
+    def fill(full: bool) -> None:
+        folder.mkdir(parents=True) if full else folder.rmdir()
+
+    return fill
+
+
+def test_a_retraining_whose_end_cannot_be_written_lets_the_next_one_begin(deployment, full_disk) -> None:
+    retrainings = deployment.services.retrainings
+    engineer = deployment.client(Role.ENGINEER)
+    retrainings.start("slow", "ines", policy="propose", force=False, if_drifted=False)
+    full_disk(True)
+    retrainings.cancel("ines")
+    retrainings.wait(30)
+    assert retrainings.last().phase is Phase.CUT_OFF
+    assert engineer.delete("/v1/retraining").status_code == 409
+    entry = deployment.client(Role.ADMIN).get("/v1/audit").json()["items"][0]
+    assert (entry["event"], entry["details"]["result"]) == ("retraining-ended", "cancelled")
+    full_disk(False)
+    assert engineer.post("/v1/detectors/washer/retraining", json={}).status_code == 202
+    retrainings.wait(30)
+
+
+def test_a_retraining_whose_begin_cannot_be_written_is_ended(deployment, full_disk) -> None:
+    retrainings = deployment.services.retrainings
+    full_disk(True)
+    before = children()
+    with pytest.raises(PrerequisiteError, match="cannot be started"):
+        retrainings.start("slow", "ines", policy="propose", force=False, if_drifted=False)
+    assert children() == before
+    full_disk(False)
+    retrainings.start("washer", "ines", policy="propose", force=False, if_drifted=False)
+    retrainings.wait(30)
+    assert retrainings.last().phase is Phase.REFUSED
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that have not been waited for."""
+    return {child.pid for child in psutil.Process().children()}
 
 
 def test_how_far_it_is_stands_in_the_log(tmp_path, deployment) -> None:
