@@ -18,6 +18,7 @@ from console.notify.reject import Reason, RejectLine, Signal
 from console.notify.settings import Rules
 from sightline.contracts import Alert, Verdict
 from sightline.errors import BrokerError
+from sightline.kafka_refusal import refusal
 from sightline.settings import KafkaSettings
 from sightline.subscriber import AlertSubscriber
 
@@ -134,10 +135,12 @@ class DefectReader:
         }
         consumer = Consumer(self._kafka.librdkafka(**keys), logger=log)
         try:
-            partitions = consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic].partitions
-            if not partitions:
+            found = consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+            if refused := refusal(self._kafka, found.error, topic=topic, operation="read"):
+                raise refused
+            if not found.partitions:
                 raise BrokerError(f"there is no topic {topic!r}; create the topics with `sightline topics`")
-            consumer.assign([TopicPartition(topic, partition, OFFSET_END) for partition in partitions])
+            consumer.assign([TopicPartition(topic, partition, OFFSET_END) for partition in found.partitions])
             log.info("following the verdicts")
             while not stop.is_set():
                 for message in consumer.consume(500, timeout=_POLL_SECONDS):
@@ -146,7 +149,14 @@ class DefectReader:
             consumer.close()
 
     def _take(self, message: Any) -> None:
-        if message.error() or message.value() is None:
+        from confluent_kafka import KafkaError, KafkaException
+
+        if (error := message.error()) is not None:
+            if error.code() == KafkaError._PARTITION_EOF or error.retriable():
+                return
+            topic = self._kafka.topics.inspections
+            raise refusal(self._kafka, error, topic=topic, operation="read") or KafkaException(error)
+        if message.value() is None:
             return
         try:
             judged = self._decoder.decode(message.value())
