@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from enum import StrEnum
 
 from sightline.contracts import Frame
@@ -55,14 +55,17 @@ class Backlog:
             self._changed.notify_all()
             return dropped
 
-    def take(self, timeout: float) -> Frame | None:
-        """The next frame, cameras in turn; None when none came within `timeout` seconds or the backlog is finished."""
+    def take(self, timeout: float, passed_over: Container[str] = ()) -> Frame | None:
+        """The next frame, cameras in turn; None when none came within `timeout` seconds or the backlog is finished.
+
+        The queues of cameras that are `passed_over` stay as they are.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or any(self._queues.values()), timeout)
             for _ in range(len(self._turns)):
                 camera = self._turns[0]
                 self._turns.rotate(-1)
-                if self._queues[camera]:
+                if self._queues[camera] and camera not in passed_over:
                     frame = self._pop(camera)
                     self._changed.notify_all()
                     return frame

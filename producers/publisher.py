@@ -62,8 +62,8 @@ class Publisher:
     At least once: idempotent retries leave neither gaps nor repeats as long as this process lives; a frame under way
     when it dies is in doubt, or on the disk and sent again. While the broker does not answer, frames go to the spools,
     those under way too; later they leave in their order, no faster than `spool_fps`, and no new frame overtakes them.
-    Under `block` captured frames wait in memory instead, and their source with them. Raises PublishError when the
-    broker has refused the producer for good.
+    Under `block` captured frames wait in memory instead, and their source with them; other cameras go on. Raises
+    PublishError when the broker has refused the producer for good.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Publisher:
         self._flight = Flight()
         self._fatal: str | None = None
         self._away = self._stuck = self._behind = False
+        self._held: dict[str, Frame] = {}  # a frame for each camera that waits for the client to take it
         self._beating: set[str] = set()
         # never given up by time: a source waits for it, or it has its place on the disk
         patient = any(lane.spool is not None or lane.policy is Policy.BLOCK for lane in lanes.values())
@@ -136,19 +137,12 @@ class Publisher:
 
     def run(self, backlog: Backlog, halt: threading.Event) -> None:
         """Send what is in the backlog and in the spools until both are empty and no more comes, or `halt` is set."""
-        while not halt.is_set() and not (backlog.finished and not self._waiting()):
-            frame = backlog.take(IDLE_SECONDS)
-            if frame is not None:
-                self._take(frame, halt)
-            elif backlog.finished:
-                halt.wait(IDLE_SECONDS)
-            self._producer.poll(0)
-            self._look_after_spools()
-            if self._fatal:
-                raise PublishError(
-                    f"the Kafka broker at {self._bootstrap} has refused this producer for good: {self._fatal}; start "
-                    "it again, its ledger knows what is in doubt"
-                )
+        try:
+            while not halt.is_set() and not (backlog.finished and not self._held and not self._waiting()):
+                self._step(backlog, halt)
+        finally:
+            while self._held:
+                self.put_aside(self._held.popitem()[1])
 
     def put_aside(self, frame: Frame) -> None:
         """Leave a frame that was not sent to the next process, or count it as lost."""
@@ -170,10 +164,11 @@ class Publisher:
         if ledger.camera in self._beating:
             return
         event = ledger.event(CameraEventKind.HEARTBEAT, now())
+        self._beating.add(ledger.camera)  # before it leaves: its answer comes in another thread
         try:
             self._produce_event(event, partial(self._beat_answered, ledger.camera))
-            self._beating.add(ledger.camera)
         except (BufferError, KafkaException) as error:
+            self._beating.discard(ledger.camera)
             log.warning("heartbeat not sent", extra={"camera": ledger.camera, "why": str(error)})
 
     def flush(self, seconds: float) -> None:
@@ -187,27 +182,41 @@ class Publisher:
         """Look at answers for at most `seconds`; returns how many records are still without one."""
         return int(self._producer.flush(seconds))
 
-    def _take(self, frame: Frame, halt: threading.Event) -> None:
+    def _step(self, backlog: Backlog, halt: threading.Event) -> None:
+        frame = backlog.take(0 if self._held else IDLE_SECONDS, self._held)
+        answers = 0.0
+        if frame is not None:
+            self._take(frame)
+        elif self._held:  # an answer makes room for one of them
+            answers = IDLE_SECONDS
+        elif backlog.finished:
+            halt.wait(IDLE_SECONDS)
+        self._producer.poll(answers)
+        self._look_after_spools()
+        for camera, held in list(self._held.items()):
+            if self._send_in_turn(held):
+                del self._held[camera]
+        if self._fatal:
+            raise PublishError(
+                f"the Kafka broker at {self._bootstrap} has refused this producer for good: {self._fatal}; start "
+                "it again, its ledger knows what is in doubt"
+            )
+
+    def _take(self, frame: Frame) -> None:
         """Send a captured frame, or keep it behind those of its camera that wait already."""
         lane = self._lanes[frame.camera]
         if lane.spool is None or lane.policy is Policy.BLOCK:
-            self._send_patiently(frame, lane, halt)
+            if not self._send_in_turn(frame):
+                self._held[frame.camera] = frame
         elif self._stuck or lane.spool.waiting or not self._produce(frame):
             self._allowance.joined()
             for sequence in lane.spool.put(frame, lane.policy):
                 lane.ledger.dropped(sequence, DropReason.QUEUE_FULL)
 
-    def _send_patiently(self, frame: Frame, lane: Lane, halt: threading.Event) -> None:
-        while not halt.is_set():
-            if lane.spool is not None and lane.spool.waiting:  # left by an earlier process: older than this one
-                sent = self._send_first(lane, lane.spool)
-            elif self._produce(frame):
-                return
-            else:
-                sent = False
-            if not sent:  # as much is under way as may be: wait for answers
-                self._producer.poll(IDLE_SECONDS)
-        self.put_aside(frame)
+    def _send_in_turn(self, frame: Frame) -> bool:
+        """Send a frame that can wait; False when the client takes no more now, or older ones are on the disk."""
+        spool = self._lanes[frame.camera].spool
+        return not (spool is not None and spool.waiting) and self._produce(frame)
 
     def _look_after_spools(self) -> None:
         stuck = self._flight.seconds() > self._settings.spool_after

@@ -95,5 +95,19 @@ def test_cameras_take_turns_and_do_not_fill_each_others_queues() -> None:
     assert drain(queue) == [6, 100, 200, 7, 8]
 
 
+def test_a_camera_that_is_passed_over_keeps_its_frames_and_holds_up_no_other() -> None:
+    queue = backlog("a", "b")
+    for number in range(2):
+        queue.put(frame(number, camera="a"), Policy.BLOCK)
+    queue.put(frame(100, camera="b"), Policy.BLOCK)
+    taken = queue.take(0, passed_over={"a"})
+    assert taken is not None
+    assert taken.sequence == 100
+    assert queue.take(0, passed_over={"a"}) is None
+    queue.close()
+    assert not queue.finished
+    assert drain(queue) == [0, 1]
+
+
 def test_taking_from_an_empty_backlog_gives_nothing() -> None:
     assert backlog().take(0) is None
