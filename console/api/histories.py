@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,8 @@ from console.tables import History, open_history
 from sightline.errors import QueryError, SightlineError
 from sightline.settings import TableSettings
 
+AHEAD = timedelta(minutes=5)
+"""How far a camera's clock may run ahead of this host's before its frames no longer say where the tables end."""
 AT_ONCE = 4
 """Questions that are answered at the same time; more wait."""
 FRESH_SECONDS = 1.0
@@ -95,7 +97,8 @@ def records(history: History, sql: str, parameters: dict[str, Any] | None = None
 def extent(history: History, table: str, begin: str, end: str) -> tuple[datetime, datetime] | None:
     """The first time in the column `begin` and the last in `end`: out of the log where its files' statistics tell.
 
-    None for an empty table.
+    Rows that begin later than AHEAD from now are of a camera whose clock runs ahead and are no end of anything, unless
+    all are: then it is the clock of this host that is behind. None for an empty table.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -106,8 +109,15 @@ def extent(history: History, table: str, begin: str, end: str) -> tuple[datetime
     edges = [files[name] for name in (f"min.{begin}", f"max.{end}") if name in files.column_names]
     if len(edges) < 2 or any(edge.null_count for edge in edges):
         first, last = rows(history.connection, f'SELECT min("{begin}"), max("{end}") FROM {table}')[0]
-        return None if first is None else (_utc(first), _utc(last))
-    return _utc(pc.min(edges[0]).as_py()), _utc(pc.max(edges[1]).as_py())
+        if first is None:
+            return None
+    else:
+        first, last = pc.min(edges[0]).as_py(), pc.max(edges[1]).as_py()
+    latest = datetime.now(UTC) + AHEAD
+    if _utc(last) > latest:
+        where = f'"{begin}" <= {literal(latest)}'
+        last = rows(history.connection, f'SELECT max("{end}") FROM {table} WHERE {where}')[0][0] or last
+    return _utc(first), _utc(last)
 
 
 def newest(history: History, table: str, column: str) -> datetime | None:

@@ -159,7 +159,7 @@ class Mutes(BaseModel):
 
 
 class Camera(Shape):
-    """One camera: `inspected`, `defects` and `review` count the last day that it was seen in."""
+    """One camera: `inspected`, `defects` and `review` count the last day of its line."""
 
     camera: str
     line: str | None

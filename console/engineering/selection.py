@@ -92,6 +92,7 @@ class Selection:
     def settled(self, history: History, length: timedelta = WEEK, table: str = "inspections") -> Self:
         """With both ends: where `until` is open the last frame, where `since` is `length` before, or the first frame.
 
+        A frame that is dated later than a few minutes from now is not the last one (see `extent`).
         Raises TableError for an empty table where `until` is open.
         """
         if self.since is not None and self.until is not None:

@@ -29,6 +29,7 @@ from console.catalog import columns, describe
 
 router = APIRouter(prefix="/v1", tags=["history"], route_class=GuardedRoute)
 
+_LOOKED_BACK = timedelta(days=30)
 _NARROW = "inspection_id, line, camera, sequence, captured_at, product, score, threshold, verdict, detector, label"
 _WIDE = f"{_NARROW}, width, height, regions, heat_map, quality, timings, thumbnail"
 INSPECTIONS = Listing("inspections", "inspections", _NARROW, "captured_at", "inspection_id")
@@ -37,10 +38,14 @@ INSPECTIONS = Listing("inspections", "inspections", _NARROW, "captured_at", "ins
 @router.get("/cameras")
 @needs(Role.VIEWER)
 def cameras(here: Here) -> Cameras:
-    """Every camera that was heard of, with what it last said and what the last day of its line brought."""
+    """Every camera that was heard of, with what it last said and what the last day of its line brought.
+
+    A line without a frame in the last 30 days brought nothing. Frames dated later than five minutes from now are of a
+    clock that runs ahead, and do not count.
+    """
     with here.histories.borrow() as history:
         last = newest(history, "inspections", "captured_at") if "inspections" in history.tables else None
-        judged = _JUDGED.format(since=literal(last - timedelta(days=1))) if last else _NOT_JUDGED
+        judged = _JUDGED.format(recent=_recent(last)) if last else _NOT_JUDGED
         told = _TOLD if "camera_events" in history.tables else _NOT_TOLD
         found = records(history, _CAMERAS.format(judged=judged, told=told))
     return Cameras(items=[Camera.model_validate(row) for row in found])
@@ -120,6 +125,13 @@ def table(name: Name, here: Here) -> TableDetail:
     return TableDetail(**described.model_dump(), columns=listed)
 
 
+def _recent(last: datetime) -> str:
+    """The condition of a frame that is at most _LOOKED_BACK before `last`, and no later."""
+    first = last - _LOOKED_BACK
+    day = first.astimezone(UTC).date()
+    return f"captured_at >= {literal(first)} AND captured_at <= {literal(last)} AND day >= DATE '{day}'"
+
+
 def _row(here: Services, table: str, wanted: str, inspection_id: str, captured_at: datetime | None) -> dict[str, Any]:
     where = f"inspection_id = '{inspection_id}'"
     if captured_at is not None:
@@ -140,10 +152,12 @@ def _href(row: dict[str, Any]) -> str:
 
 
 _JUDGED = """
-SELECT camera, arg_max(line, captured_at) AS line, arg_max(product, captured_at) AS product,
+SELECT camera, arg_max(i.line, captured_at) AS line, arg_max(product, captured_at) AS product,
        max(captured_at) AS last_frame_at, count(*) AS inspected,
        count(*) FILTER (verdict = 'review') AS review, count(*) FILTER (verdict = 'defect') AS defects
-FROM inspections WHERE captured_at >= {since} AND day >= ({since} AT TIME ZONE 'UTC')::DATE GROUP BY camera
+FROM inspections i
+JOIN (SELECT line, max(captured_at) AS ended FROM inspections WHERE {recent} GROUP BY line) USING (line)
+WHERE {recent} AND captured_at >= ended - INTERVAL 1 DAY GROUP BY camera
 """
 _NOT_JUDGED = """
 SELECT NULL::VARCHAR AS camera, NULL::VARCHAR AS line, NULL::VARCHAR AS product, NULL::TIMESTAMPTZ AS last_frame_at,

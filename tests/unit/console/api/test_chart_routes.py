@@ -231,25 +231,45 @@ def test_a_table_that_is_not_there_is_named_with_what_writes_it(history, deploy)
         assert (answer.status_code, writer in answer.json()["detail"]) == (503, True)
 
 
+WINDOW = {
+    "camera": "cam-1", "product": "bottle_cap", "detector_version": "3", "detector_digest": "5f" * 32,
+    "window_start": samples.START, "window_end": samples.START + timedelta(days=1), "frames": 900,
+    "reference_frames": 900, "reference_start": samples.START, "reference_end": samples.START, "mean": 0.3,
+    "reference_mean": 0.2, "watch": 0.1, "act": 0.25, "chance": 0.02, "computed_at": samples.START,
+    "day": samples.START.date(), "statistic": "psi",
+}  # fmt: skip
+
+
 def test_drift_is_shown_worst_first(history, deploy) -> None:
-    window = {
-        "camera": "cam-1", "product": "bottle_cap", "detector_version": "3", "detector_digest": "5f" * 32,
-        "window_start": samples.START, "window_end": samples.START + timedelta(days=1), "frames": 900,
-        "reference_frames": 900, "reference_start": samples.START, "reference_end": samples.START, "mean": 0.3,
-        "reference_mean": 0.2, "watch": 0.1, "act": 0.25, "chance": 0.02, "computed_at": samples.START,
-        "day": samples.START.date(), "statistic": "psi",
-    }  # fmt: skip
     history.write(samples.inspection())
     history.rows(
         "gold_drift",
         [
-            window | {"measure": "blur", "value": 0.01, "status": "ok"},
-            window | {"measure": "score", "value": 0.4, "status": "drift"},
+            WINDOW | {"measure": "blur", "value": 0.01, "status": "ok"},
+            WINDOW | {"measure": "score", "value": 0.4, "status": "drift"},
         ],
     )
     found = deploy().client(Role.VIEWER).get("/v1/charts/drift", params={"line": "line-a"}).json()
     assert [(one["measure"], one["status"]) for one in found["series"]] == [("score", "drift"), ("blur", "ok")]
     assert found["series"][0]["points"][0]["value"] == 0.4
+
+
+def test_drift_ends_with_the_window_that_is_not_over_and_not_with_one_of_another_century(history, deploy) -> None:
+    begun = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    starts = (begun - timedelta(days=1), begun, begun + timedelta(days=73 * 365))
+    figures = {"measure": "score", "value": 0.4, "status": "drift"}
+    history.write(samples.inspection())
+    history.rows(
+        "gold_drift",
+        [
+            WINDOW | figures | {"window_start": at, "window_end": at + timedelta(days=1), "day": at.date()}
+            for at in starts
+        ],
+    )
+    found = deploy().client(Role.VIEWER).get("/v1/charts/drift").json()
+    shown = [datetime.fromisoformat(point["window_start"]) for point in found["series"][0]["points"]]
+    assert shown == list(starts[:2])
+    assert datetime.fromisoformat(found["until"]) > begun + timedelta(days=1)
 
 
 def test_champion_and_challenger_are_compared(history, deploy) -> None:

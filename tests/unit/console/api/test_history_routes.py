@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console.api import histories
 from console.api.roles import Role
 from sightline import samples
 from sightline.client import Client
@@ -121,6 +122,42 @@ def test_cameras_are_told_with_what_their_last_day_brought(viewer) -> None:
     assert (first["camera"], first["inspected"], first["last_event"]) == ("cam-1", 0, "dropped")
     assert (second["camera"], second["inspected"], second["last_event"]) == ("cam-2", 1, None)
     assert second["last_frame_at"] == "2026-03-03T10:16:40Z"
+
+
+def counted(viewer) -> dict[str, tuple[int, int]]:
+    return {row["camera"]: (row["inspected"], row["defects"]) for row in viewer.get("/v1/cameras").json()["items"]}
+
+
+def test_one_frame_of_another_century_empties_neither_the_cameras_nor_the_charts(history, deploy) -> None:
+    defect = samples.inspection(sequence=1, score=0.9, verdict=Verdict.DEFECT)
+    odd = replace(samples.inspection("cam-2", 7), captured_at=samples.START + timedelta(days=73 * 365))
+    history.write(samples.inspection(), defect, samples.inspection("cam-2", 6), odd)
+    viewer = deploy().client(Role.ENGINEER)
+    assert counted(viewer) == {"cam-1": (2, 1), "cam-2": (1, 0)}
+    assert viewer.get("/v1/cameras").json()["items"][1]["last_frame_at"] == "2026-03-02T06:30:00.600000Z"
+    rate = viewer.get("/v1/charts/defect-rate").json()
+    assert sum(point["inspected"] for point in rate["points"]) == 3
+    # nothing is hidden that was asked for
+    assert sequences(viewer.get("/v1/inspections", params={"limit": 1})) == [("cam-2", 7)]
+
+
+def test_a_host_whose_own_clock_is_behind_still_shows_what_there_is(history, deploy, monkeypatch) -> None:
+    history.write(samples.inspection(), samples.inspection(sequence=1))
+    monkeypatch.setattr(histories, "AHEAD", -timedelta(days=36500))
+    assert counted(deploy().client(Role.VIEWER)) == {"cam-1": (2, 0)}
+
+
+def test_a_line_that_stood_still_since_yesterday_is_told_with_its_own_last_day(history, deploy) -> None:
+    day = timedelta(days=1)
+    other = [replace(samples.inspection("cam-2", n), line="line-b") for n in (0, 1)]
+    ago = replace(samples.inspection("cam-3", 0), line="line-c", captured_at=samples.START - 40 * day)
+    history.write(
+        replace(samples.inspection(), captured_at=samples.START + 3 * day),
+        samples.inspection(sequence=1),
+        *other,
+        ago,
+    )
+    assert counted(deploy().client(Role.VIEWER)) == {"cam-1": (1, 0), "cam-2": (2, 0)}
 
 
 def test_tables_and_columns_are_listed(viewer) -> None:
