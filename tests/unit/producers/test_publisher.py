@@ -106,6 +106,7 @@ class Line:
         return [int(value) for key, value in self.client.sent if key == camera]
 
     def tally(self, camera: str) -> Tally:
+        self.client.poll(0)  # the last answers
         ledger = self.lanes[camera].ledger
         ledger.settle(now())
         return ledger.tally()
