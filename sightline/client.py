@@ -92,22 +92,26 @@ class Client:
     def export(self, file: Path, **filters: Any) -> int:
         """Write the inspections that fit to `file`, as its ending says (`.csv` or `.parquet`); returns bytes written.
 
-        The filters are those of `inspections`. A file that breaks off is removed.
+        The filters are those of `inspections`. What was at `file` before stays until the new one is whole.
         """
         import httpx2
 
         asked = {key: _text(value) for key, value in filters.items() if value is not None}
         asked["format"] = file.suffix.removeprefix(".")
+        unfinished = file.with_name(f".{file.name}.{uuid4().hex}")
         try:
             with self._http.stream("GET", "/v1/exports/inspections", params=asked, headers=self._auth) as answer:
                 if answer.is_error:
                     answer.read()
                     raise _refused(answer)
-                with file.open("wb") as out:
-                    return sum(out.write(chunk) for chunk in answer.iter_bytes())
+                with unfinished.open("wb") as out:
+                    written = sum(out.write(chunk) for chunk in answer.iter_bytes())
+            unfinished.replace(file)
+            return written
         except httpx2.TransportError as error:
-            file.unlink(missing_ok=True)
             raise ApiError(None, "unreachable", f"the export broke off: {error!r}; try again") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     def alerts(self, *, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """Incidents, the newest first. Filters: state, severity, line, camera, product, since, until."""
