@@ -130,7 +130,8 @@ $(DONE)/fuzz: requirements/fuzz.txt $(DONE)/venv
 fuzz: setup $(DONE)/fuzz
 	@mkdir -p "$${SIGHTLINE_RUN:-run}/fuzz"
 	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m benchmarks.fuzz_frames "$${SIGHTLINE_RUN:-run}/fuzz" \
-	    tests/unit/streaming/hostile_corpus $(or $(ARGS),-max_total_time=600)
+	    tests/unit/streaming/hostile_corpus -artifact_prefix="$${SIGHTLINE_RUN:-run}/fuzz-" \
+	    $(or $(ARGS),-max_total_time=600)
 
 fuzz-api: setup
 	@SIGHTLINE_TEST_FUZZ_EXAMPLES=$${SIGHTLINE_TEST_FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest --timeout 3600 \

@@ -9,11 +9,11 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, islice
 
 from sightline import codec
 from sightline.contracts import Frame, Reason, SourceOffset
-from streaming.hostile_pictures import INSPECTED, PICTURES, HostilePicture, flat_jpeg, whole
+from streaming.hostile_pictures import ANY, INSPECTED, PICTURES, HostilePicture, flat_jpeg, whole
 from streaming.records import Record
 
 PRODUCT = "washer"
@@ -49,6 +49,33 @@ def hostile_frames(seed: int) -> Iterator[Hostile]:
 def from_picture(kind: str, made: HostilePicture, rng: random.Random, number: int) -> Hostile:
     """A picture under sound headers."""
     return Hostile(kind=kind, record=_record(_frame(rng, number, made)), fates=made.fates, brightness=made.brightness)
+
+
+def from_fuzzed(kind: str, data: bytes) -> Hostile:
+    """What a fuzzer made: after an odd byte a picture, after an even one changes to the headers of a sound frame.
+
+    Each change takes a byte for what it does (replace, remove or insert), one for the place, and then, each after its
+    length in a byte, a name where it inserts and a value; 255 is no value. The bytes that are left are the key.
+    """
+    rng = random.Random(0)  # noqa: S311 - nothing secret comes of it
+    rest = iter(data)
+    if next(rest, 1) % 2:
+        return from_picture(kind, HostilePicture(bytes(rest), ANY), rng, 0)
+    record = _sound(rng, 0)
+    headers = list(record.headers)
+    for _ in range(next(rest, 0) % 8):
+        what, place = next(rest, 0) % 3, next(rest, 0) % (len(headers) + 1)
+        if what == 2:
+            name = _piece(rest) or b""
+            headers.insert(place, (name.decode("utf-8", "replace"), _piece(rest)))
+        elif place < len(headers):
+            headers[place : place + 1] = [(headers[place][0], _piece(rest))] if what == 0 else []
+    return Hostile(kind=kind, record=record._replace(headers=headers, key=bytes(rest)), fates=ANY)
+
+
+def _piece(rest: Iterator[int]) -> bytes | None:
+    length = next(rest, 0)
+    return None if length == 255 else bytes(islice(rest, length))
 
 
 def _frame(rng: random.Random, number: int, made: HostilePicture) -> Frame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import resource
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -40,7 +39,7 @@ TOLERANCE = 8.0
 BOUND_MB = 600
 """What a worker may have, from docs of the targets; without `--detector` nothing is added to it by one."""
 
-_KIB_PER_UNIT = 1 if sys.platform.startswith("linux") else 1 / 1024
+_STATUS = Path("/proc/self/status")
 
 
 @dataclass(slots=True)
@@ -104,7 +103,10 @@ def judge_all(frames: Iterable[Hostile], folder: Path, scorer: Scorer | None = N
 
 def peak_mb() -> float:
     """The most memory that this process has ever had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB_PER_UNIT / 1024
+    if _STATUS.is_file():
+        # Linux starts `ru_maxrss` of a new process with what its parent had
+        return int(_STATUS.read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 def _batches(frames: Iterable[Hostile]) -> Iterator[list[Hostile]]:
