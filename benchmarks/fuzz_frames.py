@@ -1,8 +1,8 @@
 """Fuzzing of what reads foreign bytes, guided by coverage: the codec's headers and the decoder, through `FrameJudge`.
 
 `make fuzz` runs it with the atheris of `requirements/fuzz.txt`: the first folder collects the inputs that reached new
-code, those of the other folders are begun with, and what ends the process is left as `run/fuzz-crash-…`. Small inputs that
-found something are kept in `tests/unit/streaming/hostile_corpus`; its tests judge each again.
+code, those of the other folders are begun with, and what ends the process is left as `run/fuzz-crash-…`. Small inputs
+that found something are kept in `tests/unit/streaming/hostile_corpus`; its tests judge each again.
 """
 
 from __future__ import annotations
