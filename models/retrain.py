@@ -153,6 +153,8 @@ def _challenge(
     held_out, learnt = tally(data, history.reports, folder / CHAMPION, new, recipe.view, progress)
     why = [*objections(ours, theirs, options.gate), *_unproved(ours), *_forgotten(held_out)]
     result = decide(options.policy, why)
+    if result is Result.PROMOTED and (other := _other_champion(champion, settings)):
+        result, why = Result.PROPOSED, [other]
     alias = {Result.PROMOTED: CHAMPION, Result.PROPOSED: CHALLENGER}.get(result)
     progress("registering", 0, 1)
     registered = registry.register_bundle(new, settings, alias=alias)
@@ -180,6 +182,18 @@ def decide(policy: RetrainPolicy, why: Sequence[str]) -> Result:
     if why:
         return Result.REFUSED
     return Result.PROMOTED if policy is RetrainPolicy.PROMOTE else Result.PROPOSED
+
+
+def _other_champion(judged: RegisteredDetector, settings: RegistrySettings) -> str | None:
+    """Why a challenger that beat `judged` may not be champion: training takes long, and another may be it by now."""
+    now = registry.champions(settings).get(judged.product)
+    if now == judged:
+        return None
+    return (
+        f"it was compared with version {judged.version}, and meanwhile "
+        + (f"version {now.version} became champion" if now else "the champion was taken away")
+        + "; compare them with `sightline promote --data`, or retrain again"
+    )
 
 
 def _recipe(card: DetectorCard, method: str | None) -> Recipe:

@@ -131,8 +131,8 @@ def _print(outcome: Outcome) -> None:
         typer.echo(f"version {version} is the challenger; promote it with `sightline promote {product} {version}`")
     else:
         typer.echo(f"version {version} is refused:")
-        for reason in outcome.why:
-            typer.echo(f"  - {reason}")
+    for reason in outcome.why:
+        typer.echo(f"  - {reason}")
 
 
 def _print_metrics(outcome: Outcome) -> None:

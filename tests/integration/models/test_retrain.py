@@ -140,6 +140,30 @@ def test_answers_become_a_challenger_and_a_policy_decides(settings: RegistrySett
     assert aliases == {"1": ("champion",), "2": ("challenger",), "3": ()}
 
 
+def test_a_champion_that_nobody_compared_it_with_keeps_its_place(
+    settings: RegistrySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = {entry.detector.version: entry.aliases for entry in registry.entries(settings)}
+    (judged,) = [version for version, aliases in versions.items() if registry.CHAMPION in aliases]
+    other = registry.register_bundle(
+        registry.fetch(registry.find("disc", settings), tmp_path / "again", settings), settings
+    ).version
+    ask = loop.ask_process
+
+    def promoted_meanwhile(request: HistoryRequest) -> HistoryAnswer:
+        registry.set_champion("disc", other, settings)
+        return ask(request)
+
+    monkeypatch.setattr(loop, "ask_process", promoted_meanwhile)
+    gate = loop.Policy(tolerance=1.0, slower=1.0)
+    outcome = retrain("disc", settings, RetrainOptions(policy=RetrainPolicy.PROMOTE, threads=1, gate=gate))
+    registry.set_champion("disc", judged, settings)
+    assert (outcome.result, outcome.champion) == (Result.PROPOSED, judged)
+    assert any(f"meanwhile version {other} became champion" in reason for reason in outcome.why)
+    found = {entry.detector.version: entry.aliases for entry in registry.entries(settings)}
+    assert found[outcome.challenger] == ("challenger",)
+
+
 def test_without_a_reason_nothing_is_trained(settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TableError, match="run `sightline drift` first"):
         retrain("disc", settings, RetrainOptions(if_drifted=True))

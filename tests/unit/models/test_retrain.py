@@ -10,13 +10,27 @@ import cv2
 import numpy as np
 import pytest
 
+from models import registry
 from models.progress import quiet
-from models.retrain import Result, RetrainPolicy, _alone, _forgotten, _recipe, _view, decide
+from models.registry import RegisteredDetector
+from models.retrain import (
+    Outcome,
+    Result,
+    RetrainPolicy,
+    _alone,
+    _forgotten,
+    _other_champion,
+    _recipe,
+    _view,
+    decide,
+)
+from models.retrain_commands import _print
 from models.retrain_reports import Tally, tally
 from models.runtime.card import DetectorCard, load_card, save_card
 from models.runtime.view import on_card, view_of
 from sightline.errors import DetectorError, SourceError
 from sightline.retraining import Report, ReportKind
+from sightline.settings import RegistrySettings
 
 
 @pytest.mark.parametrize(
@@ -30,6 +44,25 @@ from sightline.retraining import Report, ReportKind
 )
 def test_no_policy_promotes_what_the_gate_objects_to(policy: RetrainPolicy, why: list[str], result: Result) -> None:
     assert decide(policy, why) is result
+
+
+def test_a_challenger_is_champion_only_in_the_place_of_the_one_that_it_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = RegisteredDetector("sightline.cap", "cap", "3", "a" * 64)
+    registered = RegistrySettings(tracking_uri="none")
+    for now, said in (
+        ({"cap": judged}, None),
+        ({"cap": replace(judged, version="4", digest="b" * 64)}, "compared with version 3, and meanwhile version 4"),
+        ({}, "the champion was taken away"),
+    ):
+        monkeypatch.setattr(registry, "champions", lambda _settings, now=now: now)
+        other = _other_champion(judged, registered)
+        assert other is said is None or (other and said and said in other)
+
+
+def test_why_a_challenger_was_not_promoted_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    _print(Outcome(product="cap", result=Result.PROPOSED, champion="3", challenger="5", why=("another is champion",)))
+    assert "version 5 is the challenger" in (said := capsys.readouterr().out)
+    assert "  - another is champion" in said
 
 
 def test_a_challenger_may_not_forget_what_the_champion_gets_right() -> None:
