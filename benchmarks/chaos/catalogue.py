@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.chaos import detectors, disks, grown, kills, listeners, network, records
+from benchmarks.chaos import detectors, disks, grown, kills, listeners, network, outages, records
 from benchmarks.chaos.fault import Fault
 
-CATALOGUE: dict[str, Fault] = {
-    fault.name: fault for room in (kills, network, disks, records, detectors, listeners, grown) for fault in room.FAULTS
-}
+ROOMS = (kills, network, outages, disks, records, detectors, listeners, grown)
+CATALOGUE: dict[str, Fault] = {fault.name: fault for room in ROOMS for fault in room.FAULTS}

@@ -30,7 +30,7 @@ class Fault:
     `times` of it are injected in a full run. `whole` tells whether it needs the line behind the cameras, `grown`
     whether it needs several brokers and Spark workers, `needs` what only root can make. `within` is the longest
     recovery in seconds that the fault allows: of the rate of verdicts, or with `table` of commits to the table of
-    inspections.
+    inspections. `may_drop` tells whether it may cost frames that are counted as dropped.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Fault:
     needs: Rooted | None = None
     within: float = 120.0
     table: bool = False
+    may_drop: bool = False
 
 
 What = str | Callable[[], str]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,7 @@ from benchmarks.chaos.line import Line, any_of, kill, python_workers
 from infra.processes import tree
 
 _MOMENT_SECONDS = 300.0
+_BATCH_WRITTEN = re.compile(r'"batch \d+ written"')
 
 
 def worker_killed(line: Line, rng: random.Random) -> float:
@@ -46,12 +49,21 @@ def score_killed(line: Line, rng: random.Random) -> float:
 
 
 def score_killed_before_write(line: Line, rng: random.Random) -> float:
+    """A batch is planned in the checkpoint, and nothing has been written since before its plan was there."""
     idle(rng)
-    frames, verdicts = line.ends("frames"), line.ends("inspections")
-    wait_for(lambda: line.ends("frames") > frames, _MOMENT_SECONDS, "a frame arrives")
-    if line.ends("inspections") > verdicts + (line.ends("frames") - frames):
-        raise MissedError("its verdict was quicker")
-    return _kill_score(line, rng)
+    plans, commits = line.checkpoint("score") / "offsets", line.checkpoint("score") / "commits"
+    deadline = time.monotonic() + _MOMENT_SECONDS
+    while time.monotonic() < deadline:
+        processes, planned, written = tree(line.score.pid), newest(plans), _written(line)
+        while newest(plans) == planned and time.monotonic() < deadline:
+            asked = _written(line)
+            # what was asked while the plan came may count some of its batch
+            written = asked if newest(plans) == planned else written
+        # what stands still can be looked at before it is killed
+        with frozen(processes):
+            if newest(commits) < newest(plans) and _written(line) == written:
+                return _kill_all_of_score(line)
+    raise MissedError("each batch was written before it could be killed")
 
 
 def score_killed_between_write_and_commit(line: Line, rng: random.Random) -> float:
@@ -60,10 +72,12 @@ def score_killed_between_write_and_commit(line: Line, rng: random.Random) -> flo
     noted = newest(commits)
     wait_for(lambda: newest(commits) > noted, _MOMENT_SECONDS, "a commit of the score query")
     noted, written = newest(commits), line.ends("inspections")
+    processes = tree(line.score.pid)
     wait_for(lambda: line.ends("inspections") > written, _MOMENT_SECONDS, "a verdict on its topic")
-    if newest(commits) > noted:
-        raise MissedError("its commit was quicker")
-    return _kill_score(line, rng)
+    with frozen(processes):
+        if newest(commits) > noted:
+            raise MissedError("its commit was quicker")
+        return _kill_all_of_score(line)
 
 
 def score_frozen(line: Line, rng: random.Random) -> float:
@@ -132,16 +146,21 @@ def history_killed_in_compaction(line: Line, rng: random.Random) -> float:
 
 
 def two_histories(line: Line, rng: random.Random) -> float:
-    """A second history job is started by mistake, works beside the first for a while, and is stopped."""
-    began = time.monotonic()
+    """A second history job is started by mistake, both write for a while, and it is stopped."""
+    both = [(history, line.said(history)) for history in (line.twin, line.history)]
     line.twin.start()
-    time.sleep(rng.uniform(20, 30))
-    if rng.random() < 0.5:
-        kill(line.twin)
-    line.twin.stop()
+    try:
+        for history, said in both:
+            wrote = partial(lambda *of: _BATCH_WRITTEN.search(line.log_since(*of)) is not None, history, said)
+            wait_for(wrote, _MOMENT_SECONDS, f"a batch that {history.name} has written", every=0.2)
+        time.sleep(rng.uniform(20, 30))
+        if rng.random() < 0.5:
+            kill(line.twin)
+    finally:
+        line.twin.stop()
     # the first one may have been refused by the second's checkpoint, and is started again with a pause
     line.revive()
-    return began
+    return time.monotonic()
 
 
 def cameras_killed(line: Line, rng: random.Random) -> float:
@@ -153,7 +172,7 @@ def cameras_killed(line: Line, rng: random.Random) -> float:
 def broker_killed(line: Line, rng: random.Random) -> float:
     idle(rng)
     killed = time.monotonic()
-    _kill_broker(line)
+    kill_broker(line)
     time.sleep(rng.uniform(0, 3))
     line.revive()
     return killed
@@ -170,7 +189,7 @@ def broker_frozen_30_seconds(line: Line, rng: random.Random) -> float:
 def cameras_killed_while_broker_is_away(line: Line, rng: random.Random) -> float:
     """The spool is in use, the producer dies, and the next one finds no broker."""
     idle(rng)
-    _kill_broker(line)
+    kill_broker(line)
     time.sleep(rng.uniform(1.5, 3))
     kill(line.cameras)
     line.cameras.stop()
@@ -204,12 +223,24 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
             process.send_signal(number)
 
 
+def _kill_all_of_score(line: Line) -> float:
+    # a JVM without its driver would go on for a moment
+    line.kill(line.score)
+    return time.monotonic()
+
+
+def _written(line: Line) -> int:
+    """What the score query has ever written of frames."""
+    return line.ends("inspections") + line.ends("frames.dead-letter")
+
+
 def _kill_score(line: Line, rng: random.Random) -> float:
     line.kill(line.score, whole_tree=rng.random() < 0.5)
     return time.monotonic()
 
 
-def _kill_broker(line: Line) -> None:
+def kill_broker(line: Line) -> None:
+    """It stays away until the line is revived."""
     if line.broker.pid is not None:
         os.kill(line.broker.pid, signal.SIGKILL)
     line.broker.stop()
@@ -223,7 +254,8 @@ def _freeze_broker(line: Line, rng: random.Random, seconds: float) -> float:
 
 
 def _data_files(line: Line) -> int:
-    return sum(1 for _ in (line.tables / "inspections").rglob("*.parquet"))
+    """Files of inspections, whether a commit names them or not yet; the log's own checkpoints are none."""
+    return sum(1 for _ in (line.tables / "inspections").glob("day=*/*.parquet"))
 
 
 def _wait_for_version_of_a_batch(line: Line) -> None:

@@ -38,9 +38,9 @@ READY_SECONDS = 900.0
 """For machines that are busy with other things; nothing is timed before."""
 Rooted = Literal["small disks", "networks of its own"]
 """What only root can make."""
-DISKS = {"kafka": 2048, "tables": 512, "checkpoints": 64, "spool": 8}
-"""Mebibytes of each small disk."""
-DISKS_OF_AN_HOUR = {**DISKS, "kafka": 8192, "tables": 8192}
+DISKS = {"kafka": 2048, "tables": 512, "checkpoints": 64, "spool": 64}
+"""Mebibytes of each small disk; the spool has room for an outage of minutes."""
+DISKS_OF_AN_HOUR = {**DISKS, "kafka": 8192, "tables": 8192, "spool": 512}
 """For a load that lasts; they are memory."""
 
 
@@ -49,6 +49,8 @@ class ProxiedBroker(EmbeddedBroker):
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
+        # beside the other logs: what it says of a full disk cannot be written on that disk
+        self.log_file = self.folder.parent / "logs" / "kafka.log"
         self._behind = free_port(HOST)
         self.proxy = FaultyProxy(HOST, self._behind)
 
@@ -157,7 +159,11 @@ class Line:
             self._parts.callback(self._ends[topic].close)
         return _asked(self._ends[topic])
 
-    def log_since(self, process: ManagedProcess, place: int) -> str:
+    def said(self, process: ManagedProcess | EmbeddedBroker) -> int:
+        """Bytes that the process's log file has now."""
+        return process.log_file.stat().st_size if process.log_file.is_file() else 0
+
+    def log_since(self, process: ManagedProcess | EmbeddedBroker, place: int) -> str:
         """What the process has logged since its log file had `place` bytes."""
         with process.log_file.open("rb") as file:
             file.seek(place)
@@ -259,8 +265,8 @@ class Line:
             "SIGHTLINE_HISTORY_TRIGGER_SECONDS": str(HISTORY_SECONDS),
             "SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY,
             "SIGHTLINE_SPARK_MASTER": "local[1,4]",
-            # often, so that a kill can meet it
-            "SIGHTLINE_HISTORY_COMPACT_AFTER_COMMITS": "12",
+            # often, so that a kill can meet it, and two histories each other
+            "SIGHTLINE_HISTORY_COMPACT_AFTER_COMMITS": "4",
         }
         score = {
             "SIGHTLINE_SPARK_DRIVER_MEMORY": SCORE_MEMORY,
@@ -275,7 +281,8 @@ class Line:
         self.cameras = process("cameras", "benchmarks.chaos.camera", cameras, journals, "--cameras", str(self._cameras))
         self.score = process("score", "streaming.score", score)
         self.incidents = process("incidents", "streaming.incidents", alerts)
-        self.history = process("history", "streaming.history", history)
+        self.lost_answer = folder / "lost-answer"
+        self.history = process("history", "benchmarks.chaos.deaf_history", history, str(self.lost_answer))
         self.twin = process("history-twin", "streaming.history", history)
         self.notify = process("notify", "sightline", {}, "notify")
         self.console_port = free_port(HOST)
