@@ -6,12 +6,18 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
 from benchmarks.chaos.camera import PRODUCT
-from benchmarks.chaos.fault import BrokenError, Fault, Inject, idle, insist
+from benchmarks.chaos.fault import BrokenError, Fault, Inject, idle, insist, wait_for
 from benchmarks.chaos.line import Line
 from models.runtime.card import CARD_FILE, GRAPH_FILE
 from sightline.settings import RegistrySettings
@@ -19,6 +25,14 @@ from streaming.detectors import CHAMPIONS
 
 _TRIAL_SECONDS = 400.0
 _REFUSAL = "refused, the last good one stays"
+# what the score query says of a registry that is away, the last of it in MLflow's words
+_UNFETCHED = "not fetched or not tried to the end"
+_UNASKED = "not updated, the last ones stay"
+_UNOPENED = "SQLAlchemy engine could not be created"
+_MET_SECONDS = 120.0
+_VERDICT_SECONDS = 60.0
+_ODD = "odd-"
+"""Cameras with wrong clocks (`benchmarks.chaos.records`)."""
 
 Spoil = Callable[[Path, random.Random], None]
 """Makes a bad bundle of the good one in the folder."""
@@ -108,12 +122,28 @@ def detector_swapped(line: Line, rng: random.Random) -> float:
 
 
 def registry_away_at_swap(line: Line, rng: random.Random) -> float:
-    """The registry cannot be asked for a while; the next champion comes as soon as it can."""
+    """The next champion is named and cannot be fetched, then the registry cannot even be asked: the old one judges."""
+    from models.registry import set_champion
+
     idle(rng)
-    with registry_away(line.folder / "mlflow" / "mlflow.db"):
-        # those that have it open wait 20 s for the lock
-        time.sleep(rng.uniform(25, 35))
-    return _swap(line, rng)
+    registry = line.folder / "mlflow"
+    version = _register(line, _as_it_is, rng, alias=None)
+    said = line.score.log_file.stat().st_size
+    with away(registry / "artifacts"):
+        # from here on none of the files of `version` can be had, however quickly it is asked for
+        set_champion(PRODUCT, version, RegistrySettings.load())
+        if rng.random() < 0.5:
+            wait_for(lambda: _UNFETCHED in line.log_since(line.score, said), _MET_SECONDS, "the files are missed")
+        with registry_away(registry / "mlflow.db"):
+            since = datetime.now(UTC)
+            # those that have it open wait 20 s for the lock
+            time.sleep(rng.uniform(25, 35))
+            insist(lambda: _judges(line, since).total() > 10 * line.rate, _VERDICT_SECONDS, "verdicts of the old one")
+            met = partial(_says_any, line, said, (_UNFETCHED, _UNASKED, _UNOPENED))
+            wait_for(met, _MET_SECONDS, "the score query misses its registry", every=0.1)
+            if judges := _judges(line, since).keys() - {line.champion}:
+                raise BrokenError(f"version {', '.join(judges)} judged, which could not be fetched")
+    return _taken_over(line, version)
 
 
 def registry_away_at_start(line: Line, rng: random.Random) -> float:
@@ -128,14 +158,38 @@ def registry_away_at_start(line: Line, rng: random.Random) -> float:
 
 
 def _swap(line: Line, rng: random.Random) -> float:
-    version = _register(line, lambda _bundle, _rng: None, rng)
-    pointer = line.folder / "detectors" / CHAMPIONS
+    return _taken_over(line, _register(line, _as_it_is, rng))
+
+
+def _taken_over(line: Line, version: str) -> float:
+    """From when on the version is in force; it must judge."""
+    pointer, since = line.folder / "detectors" / CHAMPIONS, datetime.now(UTC)
     insist(lambda: f'"version":"{version}"' in pointer.read_text(), _TRIAL_SECONDS, f"version {version} takes over")
     line.champion = version
-    return time.monotonic()
+    taken = time.monotonic()
+    insist(lambda: version in _judges(line, since), _VERDICT_SECONDS, f"a verdict of version {version}")
+    return taken
 
 
-def _register(line: Line, spoil: Spoil, rng: random.Random) -> str:
+def _judges(line: Line, since: datetime) -> Counter[str]:
+    """How many frames of the line's own cameras that were captured since then each version has judged."""
+    recent = (pc.field("captured_at") >= since) & ~pc.starts_with(pc.field("camera"), _ODD)
+    table = DeltaTable(str(line.tables / "inspections")).to_pyarrow_dataset()
+    return Counter(
+        one["version"] for one in table.to_table(columns=["detector"], filter=recent)["detector"].to_pylist()
+    )
+
+
+def _says_any(line: Line, said: int, texts: Iterable[str]) -> bool:
+    log = line.log_since(line.score, said)
+    return any(text in log for text in texts)
+
+
+def _as_it_is(_bundle: Path, _rng: random.Random) -> None:
+    """The good one."""
+
+
+def _register(line: Line, spoil: Spoil, rng: random.Random, alias: str | None = "champion") -> str:
     from models.doubles import write_brightness_bundle
     from models.registry import register_bundle
 
@@ -143,9 +197,19 @@ def _register(line: Line, spoil: Spoil, rng: random.Random) -> str:
     # another threshold for another digest; the cameras' pictures are far from all of them
     write_brightness_bundle(bundle, product=PRODUCT, threshold=rng.uniform(160, 210))
     spoil(bundle, rng)
-    version = register_bundle(bundle, RegistrySettings.load(), alias="champion").version
+    version = register_bundle(bundle, RegistrySettings.load(), alias=alias).version
     shutil.rmtree(bundle)
     return version
+
+
+@contextmanager
+def away(folder: Path) -> Iterator[None]:
+    aside = folder.with_suffix(".aside")
+    folder.rename(aside)
+    try:
+        yield
+    finally:
+        aside.rename(folder)
 
 
 @contextmanager
