@@ -18,7 +18,7 @@ from benchmarks.chaos.experiment import Report, conclude, read, run, schedule, s
 from benchmarks.chaos.fault import Fault
 from benchmarks.chaos.grown import GrownLine
 from benchmarks.chaos.line import DISKS, DISKS_OF_AN_HOUR, Line
-from benchmarks.chaos.soak import SHARE, saturation
+from benchmarks.chaos.soak import SHARE, grown, saturation
 from benchmarks.chaos.soak import run as soaked
 from benchmarks.chaos.soak import show as show_soak
 from benchmarks.chaos.soak import write as write_soak
@@ -46,14 +46,17 @@ def chaos(
     cameras: Annotated[int, typer.Option(min=1, help="Cameras that send.")] = 4,
     fps: Annotated[float, typer.Option(min=1, help="Frames a second of each.")] = 5.0,
 ) -> None:
-    """Break a running line on purpose, at seeded moments; exit code 1 when a frame was lost, doubled or made up.
+    """Break a running line on purpose, at seeded moments.
+
+    Exit code 1 when a frame was lost, doubled, made up, judged wrongly or dropped where none may be, when the line came
+    back too late, when a fault could never be done, or when memory, handles or latency grew over a soak.
 
     Starts a deployment of its own, with small disks where it may mount them. The results go to run/chaos.
     """
     if together:
         earlier = [read(file) for file in together]
         show(Console(), *earlier)
-        raise typer.Exit(int(any(report.faults for report in earlier)))
+        raise typer.Exit(int(any(report.faults or report.slow for report in earlier)))
     # ended by `timeout` or a service manager, it stops what it started, as after Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if unknown := sorted(set(only or ()) - CATALOGUE.keys()):
@@ -87,7 +90,7 @@ def chaos(
             if reports[-1].stopped:
                 break
     show(console, *reports)
-    if any(report.faults for report in reports):
+    if any(report.faults or report.slow for report in reports):
         raise typer.Exit(1)
 
 
@@ -123,6 +126,7 @@ def _soak(line: Line, faults: list[Fault], *, seed: int, minutes: float, results
     for file in write_soak(report, sampler, line.rate, results):
         console.print(f"soak: {file}")
     conclude(line, report)
+    report.grown = grown(sampler.samples)
     return report
 
 

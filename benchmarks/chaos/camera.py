@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from benchmarks.cameras import camera_names
-from benchmarks.chaos.journal import Journal
+from benchmarks.chaos.journal import Journal, Picture
 from producers import job
 from producers.ledger import Ledger
 from producers.settings import ProducerSettings
@@ -44,24 +44,27 @@ def main(argv: list[str] | None = None) -> int:
     def witnessed(
         folder: Path, line: str, camera: str, at: datetime, spooled: Callable[[], Collection[int]] = tuple
     ) -> Ledger:
-        return WitnessedLedger(given.journals, folder, line, camera, at, spooled)
+        return WitnessedLedger(given.journals, sources[camera], folder, line, camera, at, spooled)
 
     kafka = KafkaSettings.load()
-    plans = [
-        job.CameraPlan(name=name, product=PRODUCT, source=GreyParts(start=number * 9))
-        for number, name in enumerate(camera_names(given.cameras, kafka.partitions))
-    ]
+    names = camera_names(given.cameras, kafka.partitions)
+    sources = {name: GreyParts(start=number * 9) for number, name in enumerate(names)}
+    plans = [job.CameraPlan(name=name, product=PRODUCT, source=source) for name, source in sources.items()]
     with job.stop_on_signals(stopping):
         summaries = job.run(plans, kafka, ProducerSettings.load(), stopping=stopping, open_ledger=witnessed)
     return int(any(summary.failure for summary in summaries))
 
 
 class WitnessedLedger(Ledger):
-    """The product's ledger; what it is told goes into a journal too, and nothing comes from there."""
+    """The product's ledger; what it is told goes into a journal too, and nothing comes from there.
+
+    A camera asks for a number right after each picture that it has read from its source, in one thread.
+    """
 
     def __init__(
         self,
         journals: Path,
+        source: GreyParts,
         folder: Path,
         line: str,
         camera: str,
@@ -69,11 +72,12 @@ class WitnessedLedger(Ledger):
         spooled: Callable[[], Collection[int]],
     ) -> None:
         self._journal = Journal(journals, camera)
+        self._source = source
         super().__init__(folder, line, camera, at, spooled)
 
     def reserve(self) -> int:
         sequence = super().reserve()
-        self._journal.captured(sequence)
+        self._journal.captured(sequence, self._source.shown)
         return sequence
 
     def delivered(self, sequence: int) -> None:
@@ -91,6 +95,8 @@ class GreyParts:
 
     def __init__(self, start: int = 0) -> None:
         self._turn = start
+        self.shown = Picture.GOOD
+        """What the last picture shows."""
         self._dark, self._bright = picture(DARK), picture(BRIGHT)
 
     def open(self) -> None:
@@ -100,8 +106,9 @@ class GreyParts:
         self._turn += 1
         bright = self._turn % CYCLE in DEFECTS
         jpeg = self._bright if bright else self._dark
+        self.shown = Picture.DEFECT if bright else Picture.GOOD
         if self._turn % CUT_OFF == 0:
-            jpeg = jpeg[: len(jpeg) * 2 // 3]
+            jpeg, self.shown = jpeg[: len(jpeg) * 2 // 3], Picture.CUT
         return Captured(picture=jpeg, captured_at=now(), label="bright" if bright else "good")
 
     def close(self) -> None:

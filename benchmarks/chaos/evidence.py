@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from benchmarks.chaos.journal import JournalReader
+from benchmarks.chaos.journal import JournalReader, Picture
 from benchmarks.chaos.oracle import Key, Rule, Verdict, World, judge
 from sightline.settings import KafkaSettings
 
@@ -29,11 +29,14 @@ class TopicReader:
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         keys = {"group.id": "chaos-oracle", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        # what ends a transaction has an offset too, and no record
+        keys |= {"enable.partition.eof": True}
         self._consumer = Consumer(kafka.librdkafka(**keys, **{"reconnect.backoff.max.ms": 500}), logger=log)
         self._topic = topic
         partitions = self._consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic].partitions
         self._places = [TopicPartition(topic, number, 0) for number in partitions]
         self._consumer.assign(self._places)
+        self._reached: dict[int, int] = {}
 
     def ends(self) -> int:
         """Records that were ever written, as offsets count them. Raises KafkaException."""
@@ -47,13 +50,16 @@ class TopicReader:
         silent_since = time.monotonic()
         while time.monotonic() - silent_since < _ANSWER_SECONDS:
             positions = self._consumer.position(self._places)
-            if all(max(at.offset, 0) >= ends[at.partition] for at in positions):
+            if all(max(at.offset, self._reached.get(at.partition, 0)) >= ends[at.partition] for at in positions):
                 return
             for record in self._consumer.consume(500, timeout=0.5):
-                if record.error():
-                    raise KafkaException(record.error())
-                silent_since = time.monotonic()
-                yield record
+                if (error := record.error()) is None:
+                    silent_since = time.monotonic()
+                    yield record
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._reached[record.partition()] = record.offset()
+                else:
+                    raise KafkaException(error)
 
     def close(self) -> None:
         self._consumer.close()
@@ -66,7 +72,9 @@ class Evidence:
         self._kafka = kafka
         self._tables = tables
         self._journals = JournalReader(journals)
-        self._frames: Counter[Key] = Counter()
+        self._frames: defaultdict[Key, set[bytes]] = defaultdict(set)
+        self._told: Counter[Key] = Counter()
+        self._opened: Counter[Key] = Counter()
         self._events: dict[str, tuple[str, str, int, int]] = {}
         self._readers: dict[str, TopicReader] = {}
 
@@ -78,7 +86,14 @@ class Evidence:
     def look(self) -> World:
         """The world as it stands. Raises KafkaException when the broker does not answer."""
         sent = self._journals.update()
-        world = World(captured=set(sent.captured), acknowledged=set(sent.acknowledged))
+        shown = sent.pictures.items()
+        world = World(
+            captured=set(sent.captured),
+            reused=set(sent.reused),
+            defects={key for key, picture in shown if picture is Picture.DEFECT},
+            cut={key for key, picture in shown if picture is Picture.CUT},
+            acknowledged=set(sent.acknowledged),
+        )
         if self._tables is None:
             self._look_at_topics(world)
         else:
@@ -109,11 +124,11 @@ class Evidence:
     def _look_at_topics(self, world: World) -> None:
         for record in self._read(self._kafka.topics.frames):
             headers = dict(record.headers() or ())
-            self._frames[headers["ce_camera"].decode(), int(headers["ce_sequence"])] += 1
+            self._frames[headers["ce_camera"].decode(), int(headers["ce_sequence"])].add(headers["ce_time"])
         for record in self._read(self._kafka.topics.camera_events):
             self._take_event(msgspec.json.decode(record.value()))
-        # the topic is at least once: a frame may be there again after its producer was killed
-        world.inspected = Counter(self._frames.keys())
+        # the topic is at least once: a frame may be there again after its producer was killed, at its own time
+        world.inspected = Counter({key: len(times) for key, times in self._frames.items()})
         self._count_drops(world)
 
     def _look_at_tables(self, root: Path, world: World) -> None:
@@ -126,6 +141,11 @@ class Evidence:
                 world.dead[camera, sequence] += 1
         for camera, first in _rows(root / "alerts", ["camera", "first_sequence"]):
             world.alerts[camera, first] += 1
+        for record in self._read(self._kafka.topics.alerts):
+            alert = msgspec.json.decode(record.value())
+            self._told[alert["alert_id"], alert["revision"]] += 1
+            self._opened[alert["camera"], alert["first_sequence"]] += alert["state"] == "opened"
+        world.told, world.opened = self._told, self._opened
         columns = ["event_id", "camera", "kind", "first_sequence", "last_sequence"]
         for event in _rows(root / "camera_events", columns):
             self._take_event(dict(zip(columns, event, strict=True)))

@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,11 +19,13 @@ from rich.table import Table
 from benchmarks.chaos.fault import BrokenError, Fault, MissedError
 from benchmarks.chaos.kills import newest
 from benchmarks.chaos.line import RULE, Line
-from benchmarks.chaos.oracle import Finding, judge
+from benchmarks.chaos.oracle import Finding, Key, judge
 from benchmarks.chaos.records import alarmed
 from benchmarks.measured import machine
 
 PATIENCE_SECONDS = 120.0
+QUEUE_SECONDS = 30.0
+BACKLOG_SECONDS = 300.0
 STALLED_SECONDS = 600.0
 """A line that has not its rate again by then stands still for good; how soon it should have it, each fault says."""
 
@@ -65,6 +67,10 @@ class Report:
     """For each fault and kind of finding, the frames that were captured after it and before the next."""
     counted: dict[str, int] = field(default_factory=dict)
     """All frames, by fate."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Frames counted as dropped that were captured after the fault and before the next."""
+    grown: list[str] = field(default_factory=list)
+    """What was not flat over a soak."""
     stopped: bool = False
     """Whether somebody ended it before its time."""
 
@@ -72,7 +78,16 @@ class Report:
     def faults(self) -> list[str]:
         """What was broken, in words."""
         found = [str(finding) for finding in self.findings]
-        return found + [f"{one.fault} ({one.seed}): {one.broken}" for one in self.injections if one.broken]
+        found += [f"{one.fault} ({one.seed}): {one.broken}" for one in self.injections if one.broken]
+        done = {one.fault for one in self.injections if not one.missed}
+        never = sorted({one.fault for one in self.injections} - done)
+        found += [f"not flat: {what}" for what in self.grown]
+        return found + [f"{name}: never done, its moment was missed each time" for name in never]
+
+    @property
+    def slow(self) -> list[Injection]:
+        """Those after which the line was itself again, and too late."""
+        return [one for one in self.injections if one.slow and not one.missed]
 
 
 def schedule(faults: Iterable[Fault], seed: int, injections: int | None) -> list[tuple[Fault, str]]:
@@ -103,12 +118,16 @@ def run(line: Line, planned: Sequence[tuple[Fault, str]], seed: int, console: Co
     except KeyboardInterrupt:
         report.stopped = True
         console.log("stopped; what was done is judged all the same")
-    conclude(line, report)
+    conclude(line, report, {fault.name for fault, _ in planned if fault.may_drop})
     return report
 
 
-def conclude(line: Line, report: Report) -> None:
-    """Drain the line, ask the oracle, and note in `report` what it says."""
+def conclude(line: Line, report: Report, may_drop: Collection[str] | None = None) -> None:
+    """Drain the line, ask the oracle, and note in `report` what it says.
+
+    After a fault that is not in `may_drop` a dropped frame is a finding too, though it was counted; None where the load
+    alone may fill a spool.
+    """
     line.drain()
     rule = RULE if line.whole else None
     world = line.evidence.settle(PATIENCE_SECONDS, rule, partial(_told_lost, line))
@@ -123,7 +142,26 @@ def conclude(line: Line, report: Report) -> None:
         "lost to retention, with an alarm": world.alarmed,
         "alerts": len(world.alerts),
     }
-    _blame(report, line.evidence.captured_at)
+    begins = sorted((one.began, one.fault) for one in report.injections if not one.missed)
+    captured_at = line.evidence.captured_at
+    if may_drop is not None and (idly := dropped_idly(world.dropped, captured_at, begins, may_drop)):
+        report.findings.append(Finding("dropped after faults that may cost none", tuple(sorted(idly))))
+    _blame(report, captured_at, world.dropped)
+
+
+def dropped_idly(
+    dropped: Iterable[Key], captured_at: Mapping[Key, float], begins: list[tuple[float, str]], may_drop: Collection[str]
+) -> set[Key]:
+    """Those of `dropped` that no fault of `may_drop` explains.
+
+    One explains what was captured from some seconds before it began, which waited in memory, until its backlog is gone.
+    """
+    excused = [(began - QUEUE_SECONDS, began + BACKLOG_SECONDS) for began, name in begins if name in may_drop]
+    return {
+        key
+        for key in dropped
+        if key in captured_at and not any(first <= captured_at[key] <= last for first, last in excused)
+    }
 
 
 def _told_lost(line: Line) -> int:
@@ -155,7 +193,8 @@ def inject(line: Line, fault: Fault, seed: str) -> Injection:
 
 def show(console: Console, *reports: Report) -> None:
     """The table by fault, the totals, and what is broken, over all the runs."""
-    table = Table("fault", "injections", "frames", "lost", "duplicated", "recovery s: median", "max", box=None)
+    names = ("fault", "injections", "missed", "frames", "dropped", "lost", "duplicated", "recovery s: median", "max")
+    table = Table(*names, box=None)
     by_fault: dict[str, list[Injection]] = {}
     for one in sorted((one for report in reports for one in report.injections), key=lambda one: one.fault):
         by_fault.setdefault(one.fault, []).append(one)
@@ -166,7 +205,9 @@ def show(console: Console, *reports: Report) -> None:
         table.add_row(
             name,
             str(len(done)),
+            str(len(all_of_it) - len(done)),
             str(sum(report.captured.get(name, 0) for report in reports)),
+            str(sum(report.dropped.get(name, 0) for report in reports)),
             str(sum(kinds.get("lost", 0) for kinds in blamed)),
             str(sum(kinds.get("duplicated", 0) for kinds in blamed)),
             f"{median(times):.1f}" if times else "",
@@ -179,7 +220,8 @@ def show(console: Console, *reports: Report) -> None:
         counted.update(report.counted)
     counts = ", ".join(f"{count} {fate}" for fate, count in counted.items())
     seeds = ", ".join(str(report.seed) for report in reports)
-    console.print(f"{len(done)} injections of {len(by_fault)} kinds, seed {seeds}; {counts}")
+    kinds = len({one.fault for one in done})
+    console.print(f"{len(done)} injections of {kinds} kinds, seed {seeds}; {counts}")
     for report in reports:
         _show_faults(console, report)
 
@@ -188,8 +230,10 @@ def _show_faults(console: Console, report: Report) -> None:
     for fault in report.faults:
         console.print(f"[bold red]broken:[/] {fault}", soft_wrap=True)
     for one in report.injections:
-        if one.slow and not one.missed:
-            console.print(f"slow: {one.fault} ({one.seed}): {one.recovery:.1f} s, at most {one.within:g} s")
+        if one.missed:
+            console.print(f"missed: {one.fault} ({one.seed}): {one.missed}", soft_wrap=True)
+    for one in report.slow:
+        console.print(f"slow: {one.fault} ({one.seed}): {one.recovery:.1f} s, at most {one.within:g} s")
     for name, kinds in sorted(report.blamed.items()):
         frames = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         console.print(
@@ -236,7 +280,7 @@ def _outcome(done: Injection) -> str:
     return f"recovered after {done.recovery:.1f} s" if done.recovery is not None else "done"
 
 
-def _blame(report: Report, captured_at: dict[tuple[str, int], float]) -> None:
+def _blame(report: Report, captured_at: Mapping[Key, float], dropped: Collection[Key]) -> None:
     """Give each frame to the last fault that began before it was captured."""
     begins = sorted((one.began, one.fault) for one in report.injections)
 
@@ -245,8 +289,10 @@ def _blame(report: Report, captured_at: dict[tuple[str, int], float]) -> None:
         return before[-1] if before else "start"
 
     owner = {key: last(at) for key, at in captured_at.items()}
-    for name in owner.values():
+    for key, name in owner.items():
         report.captured[name] = report.captured.get(name, 0) + 1
+        if key in dropped:
+            report.dropped[name] = report.dropped.get(name, 0) + 1
     for finding in report.findings:
         for key in finding.keys:
             of_fault = report.blamed.setdefault(owner.get(key, "start"), {})

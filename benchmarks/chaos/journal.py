@@ -1,7 +1,7 @@
-"""What a camera did, in a text file of its own: the witness that the line under test cannot write to.
+"""What a camera did, in a text file of its own: the witness of which the product knows nothing.
 
-A line is `c SEQUENCE SECONDS` when a frame is captured and `a SEQUENCE` when the broker has acknowledged it; each is
-handed to the kernel before the camera goes on, so that it outlives a `kill -9`.
+A line is `c SEQUENCE SECONDS PICTURE` when a frame is captured and `a SEQUENCE` when the broker has acknowledged it;
+each is handed to the kernel before the camera goes on, so that it outlives a `kill -9`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,19 @@ import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 SUFFIX = ".journal"
+
+
+class Picture(StrEnum):
+    """What a frame shows, and so what must become of it."""
+
+    GOOD = "good"
+    DEFECT = "defect"
+    CUT = "cut"
+    """Cut off in the middle: a dead letter."""
 
 
 class Journal:
@@ -22,8 +32,8 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = os.open(folder / f"{camera}{SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def captured(self, sequence: int) -> None:
-        self._write(f"c {sequence} {time.time():.3f}\n")
+    def captured(self, sequence: int, picture: Picture) -> None:
+        self._write(f"c {sequence} {time.time():.3f} {picture}\n")
 
     def acknowledged(self, sequence: int) -> None:
         self._write(f"a {sequence}\n")
@@ -37,10 +47,15 @@ class Journal:
 
 @dataclass(slots=True)
 class Sent:
-    """What the journals of all cameras tell, by (camera, sequence); `captured` gives seconds since the epoch."""
+    """What the journals of all cameras tell, by (camera, sequence); `captured` gives seconds since the epoch.
+
+    `reused` are numbers that two frames were given.
+    """
 
     captured: dict[tuple[str, int], float] = field(default_factory=dict)
+    pictures: dict[tuple[str, int], Picture] = field(default_factory=dict)
     acknowledged: set[tuple[str, int]] = field(default_factory=set)
+    reused: set[tuple[str, int]] = field(default_factory=set)
 
 
 class JournalReader:
@@ -66,7 +81,9 @@ class JournalReader:
     def _take(self, camera: str, words: list[bytes]) -> None:
         key = camera, int(words[1])
         if words[0] == b"c":
-            # a frame that is sent again was captured once
-            self.sent.captured.setdefault(key, float(words[2]))
+            if key in self.sent.captured:
+                self.sent.reused.add(key)
+            self.sent.captured[key] = float(words[2])
+            self.sent.pictures[key] = Picture(words[3].decode())
         else:
             self.sent.acknowledged.add(key)

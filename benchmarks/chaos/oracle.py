@@ -1,7 +1,8 @@
 """The oracle: from what cameras sent and what came out, whether anything was lost, doubled or made up.
 
 It knows nothing of the product's own bookkeeping (`console.verify`) and shares no code with it: frames are pairs of
-camera and sequence, and incidents are told anew from the verdicts, by the rule as `[alerts]` states it.
+camera and sequence, what each one shows is known beforehand, and so whether it is good, a defect or a dead letter; and
+incidents are told anew from the verdicts, by the rule as `[alerts]` states it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class World:
     """
 
     captured: set[Key] = field(default_factory=set)
+    reused: set[Key] = field(default_factory=set)
+    """Numbers that two frames were given."""
+    defects: set[Key] = field(default_factory=set)
+    cut: set[Key] = field(default_factory=set)
+    """Frames that show a defect, and frames whose picture is cut off."""
     acknowledged: set[Key] = field(default_factory=set)
     dropped: set[Key] = field(default_factory=set)
     doubted: set[Key] = field(default_factory=set)
@@ -51,6 +57,10 @@ class World:
     dead: Counter[Key] = field(default_factory=Counter)
     alerts: Counter[Key] = field(default_factory=Counter)
     """Rows of `alerts` by camera and the sequence that the incident began with."""
+    told: Counter[Key] = field(default_factory=Counter)
+    """Records in the topic of alerts, by alert and revision."""
+    opened: Counter[Key] = field(default_factory=Counter)
+    """Records in that topic that open an incident, by camera and the sequence that it began with."""
     verdicts: list[Verdict] = field(default_factory=list)
     alarmed: int = 0
 
@@ -68,10 +78,10 @@ class Finding:
 
 
 def judge(world: World, rule: Rule | None = None) -> list[Finding]:
-    """What is wrong with `world`; empty when nothing is. Without `rule` alerts are not looked at."""
+    """What is wrong with `world`; empty when nothing is. Without `rule` neither verdicts nor alerts are looked at."""
     found = {kind: tuple(sorted(keys)) for kind, keys in _frames(world)}
     if rule:
-        found |= {kind: tuple(sorted(keys)) for kind, keys in _incidents(world, rule)}
+        found |= {kind: tuple(sorted(keys)) for kind, keys in (*_verdicts(world), *_incidents(world, rule))}
     return [Finding(kind, keys) for kind, keys in found.items() if keys]
 
 
@@ -91,8 +101,19 @@ def _frames(world: World) -> Iterator[tuple[str, Iterable[Key]]]:
     yield "duplicated", (key for key, rows in world.inspected.items() if rows > 1)
     yield "dead-lettered twice", (key for key, rows in world.dead.items() if rows > 1)
     yield "never captured", there - world.captured
+    yield "two frames of one number", world.reused
     yield "inspected and dead-lettered", world.inspected.keys() & world.dead.keys()
     yield "counted as dropped, and there", world.dropped & there
+
+
+def _verdicts(world: World) -> Iterator[tuple[str, Iterable[Key]]]:
+    yield "whole, and dead-lettered", (world.dead.keys() & world.captured) - world.cut
+    yield "cut off, and judged", world.inspected.keys() & world.cut
+    judged = ((one.camera, one.sequence, one.defect) for one in world.verdicts)
+    wrong = {
+        (camera, sequence) for camera, sequence, defect in judged if defect != ((camera, sequence) in world.defects)
+    }
+    yield "judged wrongly", (wrong & world.captured) - world.cut
 
 
 def _incidents(world: World, rule: Rule) -> Iterator[tuple[str, Iterable[Key]]]:
@@ -100,6 +121,8 @@ def _incidents(world: World, rule: Rule) -> Iterator[tuple[str, Iterable[Key]]]:
     yield "without an alert", expected - world.alerts.keys()
     yield "alerted twice", (key for key, rows in world.alerts.items() if rows > 1)
     yield "alerted without an incident", world.alerts.keys() - expected
+    yield "opened twice", (key for key, records in world.opened.items() if records > 1)
+    yield "revisions told twice", (key for key, records in world.told.items() if records > 1)
 
 
 def incidents(verdicts: Iterable[Verdict], rule: Rule) -> Iterator[Key]:

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks.chaos.camera import DARK, PRODUCT, SIDE, picture
 from benchmarks.chaos.fault import BrokenError, Fault, idle, wait_for
-from benchmarks.chaos.journal import Journal
+from benchmarks.chaos.journal import Journal, Picture
 from benchmarks.chaos.kills import frozen
 from benchmarks.chaos.line import Line
 from infra.processes import ManagedProcess, tree
@@ -101,7 +101,7 @@ def _send(line: Line, rng: random.Random, frames: list[tuple[int, timedelta]]) -
     seen: set[int] = set()
     for number, away in frames:
         if number not in seen:
-            journal.captured(number)
+            journal.captured(number, Picture.GOOD)
             seen.add(number)
 
         def answered(error: KafkaError | None, _message: Message, number: int = number) -> None:

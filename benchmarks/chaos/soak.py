@@ -8,7 +8,7 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -36,6 +36,8 @@ TABLE_LAG_SECONDS = 15.0
 START_SECONDS = 120.0
 QUIET_SECONDS = (20.0, 60.0)
 """Bounds of the pauses between faults."""
+GROWTH = 1.25
+LONG_ENOUGH_SECONDS = 1500.0
 
 
 @dataclass(slots=True)
@@ -131,33 +133,58 @@ def write(report: Report, sampler: Sampler, rate: float, folder: Path) -> tuple[
 
 
 def show(console: Console, samples: list[Sample]) -> None:
-    """What grew: the median of each quantity over the second and over the last quarter of the samples."""
+    """The median of each quantity over the second and over the last quarter of the samples."""
     if not samples:
         return
-    mebi = 2**20
-    rows: dict[str, list[float | None]] = {
-        **{f"memory of {name}, MiB": [one.memory[name] / mebi for one in samples] for name in samples[0].memory},
-        "largest Python worker, MiB": [one.worker_memory / mebi for one in samples],
-        **{f"file handles of {name}": [one.handles[name] for one in samples] for name in samples[0].handles},
-        "disk, MiB": [one.disk / mebi for one in samples],
-        "capture to verdict, median, ms": [one.p50 for one in samples],
-        "capture to verdict, 99th percentile, ms": [one.p99 for one in samples],
-    }
-    quarter = max(1, len(samples) // 4)
-    parts = slice(quarter, 2 * quarter), slice(-quarter, None)
-    table = Table("what", *(f"minutes {_span(samples[part])}" for part in parts), box=None)
-    for what, values in rows.items():
-        table.add_row(what, *(_median(values[part]) for part in parts))
+    table = Table("what", *(f"minutes {_span(samples[part])}" for part in _compared(samples)), box=None)
+    for what, (early, late), _ in _quantities(samples):
+        table.add_row(what, *("" if value is None else f"{value:.0f}" for value in (early, late)))
     console.print(table)
+
+
+def grown(samples: list[Sample]) -> list[str]:
+    """What is not flat: more than a quarter above what it was, in words; empty for less than half an hour.
+
+    The first quarter does not count, in which Java compiles what it runs. The disk grows by what is kept, until the
+    topics' bounds.
+    """
+    if not samples or samples[-1].seconds - samples[0].seconds < LONG_ENOUGH_SECONDS:
+        return []
+    return [
+        f"{what}: {early:.0f} in the second quarter of the time, {late:.0f} in the last"
+        for what, (early, late), slack in _quantities(samples)
+        if slack is not None and early is not None and late is not None and late > max(GROWTH * early, early + slack)
+    ]
+
+
+def _quantities(samples: list[Sample]) -> Iterator[tuple[str, tuple[float | None, float | None], float | None]]:
+    """Each quantity: its name, its two medians, and what it may always grow by; None where it may grow for ever."""
+    mebi = 2**20
+    rows: list[tuple[str, list[float | None], float | None]] = [
+        *((f"memory of {name}, MiB", [one.memory[name] / mebi for one in samples], 64.0) for name in samples[0].memory),
+        ("largest Python worker, MiB", [one.worker_memory / mebi for one in samples], 64.0),
+        *((f"file handles of {name}", [one.handles[name] for one in samples], 50.0) for name in samples[0].handles),
+        ("disk, MiB", [one.disk / mebi for one in samples], None),
+        ("capture to verdict, median, ms", [one.p50 for one in samples], 50.0),
+        ("capture to verdict, 99th percentile, ms", [one.p99 for one in samples], 200.0),
+    ]
+    second, last = _compared(samples)
+    for what, values, slack in rows:
+        yield what, (_median(values[second]), _median(values[last])), slack
+
+
+def _compared(samples: list[Sample]) -> tuple[slice, slice]:
+    quarter = max(1, len(samples) // 4)
+    return slice(quarter, 2 * quarter), slice(-quarter, None)
 
 
 def _span(samples: list[Sample]) -> str:
     return f"{samples[0].seconds / 60:.0f} to {samples[-1].seconds / 60:.0f}" if samples else ""
 
 
-def _median(values: list[float | None]) -> str:
+def _median(values: list[float | None]) -> float | None:
     found = [value for value in values if value is not None]
-    return f"{median(found):.0f}" if found else ""
+    return median(found) if found else None
 
 
 class Sampler:

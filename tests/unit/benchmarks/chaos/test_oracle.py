@@ -17,12 +17,16 @@ def world(frames: int = 20, defects: tuple[int, ...] = (5, 6)) -> World:
     lost = {("cam", number) for number in (3, 8, 9)}
     return World(
         captured=keys,
+        defects={("cam", number) for number in defects},
+        cut={("cam", 3)},
         acknowledged=keys - {("cam", 8), ("cam", 9)},
         dropped={("cam", 8)},
         doubted={("cam", 9)},
         inspected=Counter(keys - lost),
         dead=Counter([("cam", 3)]),
         alerts=Counter([("cam", 5)]),
+        told=Counter([("alert-5", 1), ("alert-5", 2)]),
+        opened=Counter([("cam", 5)]),
         verdicts=verdicts(defects, frames, lost={3, 8, 9}),
     )
 
@@ -75,14 +79,40 @@ def test_a_frame_that_nobody_captured() -> None:
 
 def test_a_frame_with_two_fates() -> None:
     broken = world()
-    broken.dead["cam", 4] = 1
-    assert found(broken) == {"inspected and dead-lettered": [4]}
+    broken.dead["cam", 3] = broken.inspected["cam", 3] = 1
+    assert found(broken) == {"inspected and dead-lettered": [3], "cut off, and judged": [3]}
+
+
+def test_a_line_that_takes_every_frame_for_a_dead_letter_is_of_no_use() -> None:
+    broken = world(defects=())
+    broken.dead = Counter(broken.inspected.keys() | broken.dead.keys())
+    broken.inspected, broken.verdicts = Counter(), []
+    broken.alerts, broken.opened = Counter(), Counter()
+    assert found(broken) == {"whole, and dead-lettered": [n for n in range(20) if n not in (3, 8, 9)]}
+
+
+def test_verdicts_that_do_not_fit_what_the_frames_show() -> None:
+    broken = world()
+    broken.verdicts = verdicts((5, 6, 14), 20, lost={3, 8, 9})
+    assert found(broken) == {"judged wrongly": [14]}
+    broken.verdicts = verdicts((5,), 20, lost={3, 8, 9})
+    assert found(broken) == {"judged wrongly": [6], "alerted without an incident": [5]}
+
+
+def test_a_number_that_two_frames_were_given() -> None:
+    broken = world()
+    broken.reused.add(("cam", 7))
+    assert found(broken) == {"two frames of one number": [7]}
 
 
 def test_a_second_alert_for_one_incident() -> None:
     broken = world()
     broken.alerts["cam", 5] += 1
     assert found(broken) == {"alerted twice": [5]}
+    broken = world()
+    broken.opened["cam", 5] += 1
+    broken.told["alert-5", 2] += 1
+    assert found(broken) == {"opened twice": [5], "revisions told twice": [2]}
     broken = world()
     broken.alerts["cam", 6] = 1
     assert found(broken) == {"alerted without an incident": [6]}
