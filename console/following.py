@@ -62,3 +62,7 @@ def follow(
         except BrokerError as error:
             told(str(error))
             halt.wait(RETRY_SECONDS)
+        except Exception as error:
+            log.exception("not followed for a moment")
+            told(repr(error))
+            halt.wait(RETRY_SECONDS)

@@ -13,7 +13,8 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,9 +33,13 @@ CHALLENGER = "challenger"
 DIGEST_TAG = "sightline.digest"
 PRODUCT_TAG = "sightline.product"
 FORMER_TAG = "sightline.former_champions"
+KEPT_BUNDLES = 3
+"""Fetched bundles of a product that stay on disk, the one in use among them."""
 
 _ARTIFACTS = "detector"
 _PAGE = 100
+_FETCHING = ".fetching-"
+_DAY = 86_400.0
 _FORMER = 20
 """Former champions that are remembered."""
 _MESSAGE = 400
@@ -288,7 +293,7 @@ def place(
     if holds(folder, detector, digest_of):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_FETCHING) as temporary:
         bundle = _only(files, download(Path(temporary)), Path(temporary) / "placed")
         found = digest_of(bundle)
         if found != detector.digest:
@@ -300,6 +305,18 @@ def place(
             shutil.rmtree(folder)
         bundle.rename(folder)
     return folder
+
+
+def prune(bundles: Path, in_use: Collection[Path]) -> None:
+    """Bounded disk: beside those in use, the newest few bundles of a product stay, for a roll-back without a download.
+
+    What a fetch left that was killed goes too, once it is so old that nobody can be at it.
+    """
+    others = sorted(set(bundles.glob("*/")) - set(in_use), key=lambda path: path.stat().st_mtime, reverse=True)
+    whole = [path for path in others if not path.name.startswith(".")]
+    killed = [path for path in others if path.match(f"{_FETCHING}*") and path.stat().st_mtime < time.time() - _DAY]
+    for path in whole[KEPT_BUNDLES - 1 :] + killed:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _only(files: Sequence[str], source: Path, target: Path) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 TRIAL_SECONDS = 60
 ENGINE_SECONDS = 900
 """TensorRT builds its engine in the trial, and the workers find it in the cache."""
-KEPT_BUNDLES = 3
 PATIENCE_SECONDS = 5.0
 """How long a start waits for the registry when an earlier run left a champion: MLflow itself gives up after minutes."""
 
@@ -99,8 +97,8 @@ class Mirror:
         Where an earlier run left one, only for a moment: a registry that is away must not hold the line up. Raises
         DetectorError when neither gives one.
         """
-        self._asked.wait(PATIENCE_SECONDS if read_pointer(self._pointer) else None)
-        if not read_pointer(self._pointer):
+        self._asked.wait(PATIENCE_SECONDS if _mirrored(self._pointer) else None)
+        if not _mirrored(self._pointer):
             refused = "".join(f"; refused: {reason}" for reason in self._refused.values())
             refused += "".join(f"; tried again: {pause.reason}" for pause in self._paused.values())
             raise DetectorError(
@@ -121,7 +119,7 @@ class Mirror:
 
     def sync(self) -> None:
         """Take over every detector that changed; raises RegistryError when the registry cannot be asked."""
-        current = read_pointer(self._pointer)
+        current = _mirrored(self._pointer)
         wanted = self._registry.named(self._alias, self._settings)
         taken = {name: bundle for name, bundle in current.items() if self._alias == CHAMPION or name in wanted}
         versions = {(detector.name, detector.version) for detector in wanted.values()}
@@ -207,8 +205,15 @@ class Mirror:
 
     def _prune(self, product: str) -> None:
         """Bounded disk: the newest few bundles of a product stay, for a roll-back without a download."""
-        pointers = (read_pointer(self._folder / name) for name in POINTERS.values())
+        pointers = (_mirrored(self._folder / name) for name in POINTERS.values())
         in_use = {Path(bundles[product].folder) for bundles in pointers if product in bundles}
-        others = [path for path in (self._folder / product).iterdir() if path.is_dir() and path not in in_use]
-        for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_BUNDLES - 1 :]:
-            shutil.rmtree(path, ignore_errors=True)
+        registry.prune(self._folder / product, in_use)
+
+
+def _mirrored(pointer: Path) -> dict[str, Bundle]:
+    """What a pointer file names; nothing where it is damaged, for whatever it named can be had again."""
+    try:
+        return read_pointer(pointer)
+    except DetectorError as error:
+        log.warning("pointer file not read", extra={"error": str(error)})
+        return {}

@@ -50,14 +50,17 @@ def read_pointer(path: Path) -> dict[str, Bundle]:
     except FileNotFoundError:
         return {}
     except msgspec.DecodeError as error:
-        raise DetectorError(f"{path} is damaged ({error}); delete it, the driver writes it anew") from error
+        raise DetectorError(f"{path} is damaged ({error}); the driver writes it anew") from error
 
 
 def write_pointer(path: Path, bundles: dict[str, Bundle]) -> None:
-    """Replace the pointer file in one step, so that no reader ever sees half of it."""
+    """Replace the pointer file in one step, so that no reader ever sees half of it, after a power failure neither."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(msgspec.json.encode(bundles, order="deterministic"))
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(bundles, order="deterministic"))
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,8 +33,6 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
 """What a backend may be called here, to its name in `models.runtime`."""
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-KEPT_BUNDLES = 3
-"""Bundles of one product that were fetched from the registry and stay on disk."""
 
 _UNREADABLE = "unreadable"
 
@@ -156,7 +153,7 @@ def plan_for(
         version = registered.version
         bundles = run_folder() / "batch" / registered.product
         folder = registry.fetch(registered, bundles / registered.digest, settings)
-        _prune(bundles, folder)
+        registry.prune(bundles, {folder})
     card = load_card(folder)
     check_maskable(card, [view] if view else [])
     return JudgePlan(
@@ -218,10 +215,3 @@ def _local(place: str) -> Path:
 
 def _failed(error: FrameError) -> Answer:
     return Answer(error=f"{error.reason}: {error}")
-
-
-def _prune(bundles: Path, used: Path) -> None:
-    """Bounded disk: the newest few bundles stay."""
-    others = [path for path in bundles.iterdir() if path.is_dir() and path != used and not path.name.startswith(".")]
-    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_BUNDLES - 1 :]:
-        shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from models.runtime.self_test import save_self_test
 from models.runtime.view import View
 from sightline.errors import DetectorError
 from sightline.settings import RegistrySettings
-from streaming.champions import KEPT_BUNDLES, Mirror
+from streaming.champions import Mirror
 from streaming.detectors import CHALLENGERS, CHAMPIONS, Bundle, DetectorSet, read_pointer
 
 
@@ -160,14 +161,33 @@ def test_without_any_champion_it_says_what_to_do(tmp_path: Path, settings: Regis
     champions.stop()
 
 
-def test_old_bundles_do_not_pile_up(tmp_path: Path, settings: RegistrySettings) -> None:
+def test_old_bundles_and_killed_fetches_do_not_pile_up(tmp_path: Path, settings: RegistrySettings) -> None:
     champions = mirror(tmp_path, settings)
+    killed, running = (tmp_path / "detectors" / "washer" / f".fetching-{name}" for name in ("killed", "running"))
+    killed.mkdir(parents=True)
+    running.mkdir()
+    os.utime(killed, (0, 0))
     for threshold in (200.0, 199.0, 198.0, 197.0, 196.0):
         register(tmp_path, settings, threshold)
         champions.sync()
     folder = Path(read_pointer(tmp_path / "detectors" / CHAMPIONS)["washer"].folder)
-    assert len(list(folder.parent.iterdir())) == KEPT_BUNDLES
+    assert not killed.exists()
+    assert len(list(folder.parent.iterdir())) == registry.KEPT_BUNDLES + len([running])
     assert in_force(tmp_path) == ("5", 196.0)
+
+
+def test_a_damaged_pointer_file_is_written_anew(tmp_path: Path, settings: RegistrySettings) -> None:
+    champions = mirror(tmp_path, settings)
+    register(tmp_path, settings, 200.0)
+    champions.sync()
+    pointer = tmp_path / "detectors" / CHAMPIONS
+    whole = pointer.read_bytes()
+    pointer.write_bytes(whole[: len(whole) // 2])
+    again = mirror(tmp_path, settings)
+    again.follow()
+    again.require()
+    again.stop()
+    assert pointer.read_bytes() == whole
 
 
 def test_a_challenger_is_mirrored_apart_and_leaves_when_it_is_promoted(

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
@@ -39,12 +40,15 @@ from sightline.contracts import (
     Timings,
     Verdict,
 )
+from sightline.metrics import new_registry
 from sightline.settings import KafkaSettings, TableSettings
 from streaming import history
 from streaming.dead_letters import letter_id
 from streaming.history import HistorySettings
 from streaming.history_write import TableWriter
 from streaming.maintenance import MaintenanceSettings, optimize
+from streaming.metrics import QueryMetrics
+from streaming.query_watch import QueryWatch
 from streaming.tables import TABLES, create_table
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -105,18 +109,38 @@ class Plant:
         self.tables = TableSettings(root=str(folder / "tables"))
         self.settings = HistorySettings(checkpoints=str(folder / "checkpoints"), trigger_seconds=0.2)
         self._producer = Producer(kafka.librdkafka(log_level=0))
+        self._partitions: dict[str, int] = {}
 
     def send(self, topic: str, key: str, value: bytes, headers: codec.Headers | None = None) -> None:
-        self._producer.produce(topic, key=key, value=value, headers=headers)
+        self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=self._arrived)
         assert self._producer.flush(30) == 0
+
+    def _arrived(self, error: object, message: Message) -> None:
+        assert error is None
+        self._partitions[message.topic()] = message.partition()
 
     def inspect(self, *inspections: Inspection) -> None:
         for one in inspections:
             self.send(self.kafka.topics.inspections, one.camera, codec.encode(one))
 
-    def catch_up(self, *names: str) -> None:
+    def catch_up(self, *names: str, watch: QueryWatch | None = None) -> None:
         """Fill these tables, or all."""
-        history.catch_up(self.spark, self.kafka, self.tables, self.settings, threading.Event(), names or tuple(TABLES))
+        never = threading.Event()
+        history.catch_up(self.spark, self.kafka, self.tables, self.settings, never, names or tuple(TABLES), watch)
+
+    def caught_up_and_told_lost(self) -> float | None:
+        """Fill `inspections` as a process of its own; how many records all have told to be lost by then."""
+        metrics = new_registry("history")
+        with QueryWatch(QueryMetrics(metrics), self.kafka) as watch:
+            self.catch_up("inspections", watch=watch)
+        return metrics.get_sample_value("sightline_query_lost_records_total", {"query": "inspections"})
+
+    def forget(self, first: int) -> None:
+        """Delete what is before an offset of the partition of the last inspection, as retention does."""
+        topic = self.kafka.topics.inspections
+        admin = AdminClient(self.kafka.librdkafka())
+        (answer,) = admin.delete_records([TopicPartition(topic, self._partitions[topic], first)]).values()
+        answer.result(20)
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """The rows as a reader without Spark sees them."""
@@ -247,6 +271,21 @@ def test_days_put_in_order_while_rows_of_them_arrive_lose_and_repeat_none(plant:
     thread.join()
     assert plant.sequences() == list(range(20))
     assert ordered and all(day.files_after < day.files_before for day in ordered)
+
+
+def test_what_retention_took_is_told_also_when_nobody_looked_before_a_kill(plant: Plant) -> None:
+    plant.inspect(*(inspection(number) for number in range(5)))
+    assert plant.caught_up_and_told_lost() == 0
+    plant.inspect(*(inspection(number) for number in range(5, 10)))
+    plant.forget(8)
+    assert plant.caught_up_and_told_lost() == 3
+    plant.inspect(*(inspection(number) for number in range(10, 20)))
+    plant.forget(14)
+    # as far as a process comes that is killed before its look
+    plant.catch_up("inspections")
+    plant.inspect(inspection(20))
+    assert plant.caught_up_and_told_lost() == 3 + 4
+    assert plant.sequences() == [*range(5), 8, 9, *range(14, 21)]
 
 
 def test_duplicates_in_a_topic_make_one_row_by_the_first_verdict(plant: Plant) -> None:

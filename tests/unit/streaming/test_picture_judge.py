@@ -21,7 +21,7 @@ from models.runtime.scores import Scores
 from models.runtime.view import open_view
 from sightline.contracts import Verdict
 from sightline.errors import DetectorError
-from streaming.picture_judge import KEPT_BUNDLES, PictureJudge, judge_for, plan_for
+from streaming.picture_judge import PictureJudge, judge_for, plan_for
 
 
 def grey(level: int, ending: str = ".png") -> bytes:
@@ -170,4 +170,4 @@ def test_registered_detectors_are_named_by_version_and_few_stay_on_disk(
         plan = plan_for("cap")
         assert plan.version == version
         assert Path(plan.folder).is_dir()
-    assert len(list((tmp_path / "run" / "batch" / "cap").iterdir())) == KEPT_BUNDLES
+    assert len(list((tmp_path / "run" / "batch" / "cap").iterdir())) == registry.KEPT_BUNDLES
