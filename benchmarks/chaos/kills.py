@@ -54,6 +54,9 @@ def score_killed_before_write(line: Line, rng: random.Random) -> float:
     plans, commits = line.checkpoint("score") / "offsets", line.checkpoint("score") / "commits"
     deadline = time.monotonic() + _MOMENT_SECONDS
     while time.monotonic() < deadline:
+        # what comes meanwhile makes a long batch, and a long time from its plan to its first verdict
+        with frozen(python_workers(line.score)):
+            time.sleep(rng.uniform(2, 4))
         processes, planned, written = tree(line.score.pid), newest(plans), _written(line)
         while newest(plans) == planned and time.monotonic() < deadline:
             asked = _written(line)
