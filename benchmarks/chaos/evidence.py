@@ -35,15 +35,21 @@ class TopicReader:
         self._topic = topic
         partitions = self._consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic].partitions
         self._places = [TopicPartition(topic, number, 0) for number in partitions]
-        self._consumer.assign(self._places)
+        self._assigned = False
         self._reached: dict[int, int] = {}
 
     def ends(self) -> int:
-        """Records that were ever written, as offsets count them. Raises KafkaException."""
+        """Records that were ever written, as offsets count them. Raises KafkaException.
+
+        Quick before the first `read`: once records are fetched, an answer comes behind those that the broker waits for.
+        """
         return sum(self._consumer.get_watermark_offsets(place, _ANSWER_SECONDS)[1] for place in self._places)
 
     def read(self) -> Iterator[Message]:
         """What is there now and was not read before."""
+        if not self._assigned:
+            self._consumer.assign(self._places)
+            self._assigned = True
         ends = {
             place.partition: self._consumer.get_watermark_offsets(place, _ANSWER_SECONDS)[1] for place in self._places
         }

@@ -20,8 +20,6 @@ from benchmarks.chaos.line import Line, any_of, kill, python_workers
 from infra.processes import tree
 
 _MOMENT_SECONDS = 300.0
-_PLAN_SECONDS = 1.0
-"""From one plan in the checkpoint to the next: asynchronous progress leaves out those between."""
 _BATCH_WRITTEN = re.compile(r'"batch \d+ written"')
 
 
@@ -51,35 +49,21 @@ def score_killed(line: Line, rng: random.Random) -> float:
 
 
 def score_killed_before_write(line: Line, rng: random.Random) -> float:
-    """A batch is planned in the checkpoint, and nothing has been written since before its plan was there.
-
-    Its workers stand still before it is planned: of a batch that goes on, the plan is seen when its verdicts have come.
-    """
+    """A batch is planned in the checkpoint, and nothing has been written since before its plan was there."""
     idle(rng)
     plans, commits = line.checkpoint("score") / "offsets", line.checkpoint("score") / "commits"
     deadline = time.monotonic() + _MOMENT_SECONDS
     while time.monotonic() < deadline:
-        _comes_after(newest(plans), plans, 2 * _PLAN_SECONDS)
-        time.sleep(_PLAN_SECONDS + rng.uniform(-0.1, 0.1))
-        planned = newest(plans)
-        with frozen(python_workers(line.score)):
-            written = _written(line)
-            if newest(plans) > planned or not _comes_after(planned, plans, _PLAN_SECONDS / 2):
-                continue
-            # what stands still can be looked at before it is killed
-            with frozen(tree(line.score.pid)):
-                if newest(commits) < newest(plans) and _written(line) == written:
-                    return _kill_all_of_score(line)
+        processes, planned, written = tree(line.score.pid), newest(plans), _written(line)
+        while newest(plans) == planned and time.monotonic() < deadline:
+            asked = _written(line)
+            # what was asked while the plan came may count some of its batch
+            written = asked if newest(plans) == planned else written
+        # what stands still can be looked at before it is killed
+        with frozen(processes):
+            if newest(commits) < newest(plans) and _written(line) == written:
+                return _kill_all_of_score(line)
     raise MissedError("each batch was written before it could be killed")
-
-
-def _comes_after(planned: int, plans: Path, seconds: float) -> bool:
-    """Whether another plan comes in time."""
-    try:
-        wait_for(lambda: newest(plans) > planned, seconds, "a plan")
-    except MissedError:
-        return False
-    return True
 
 
 def score_killed_between_write_and_commit(line: Line, rng: random.Random) -> float:

@@ -45,7 +45,7 @@ class Part:
 
 
 class Paper:
-    """As much of a line as its faults look at. With `stepping`, whoever waits lets the next of `steps` happen."""
+    """As much of a line as its faults look at. Whoever asks a topic's end lets the next of `steps` happen."""
 
     said, log_since = Line.said, Line.log_since
 
@@ -66,7 +66,10 @@ class Paper:
         (self.checkpoint("score") / log / str(batch)).touch()
 
     def ends(self, topic: str) -> int:
-        return self.verdicts if topic == "inspections" else 0
+        if topic != "inspections":
+            return 0
+        next(self.steps, lambda: None)()
+        return self.verdicts
 
     def judge(self) -> None:
         self.verdicts += 1
@@ -86,45 +89,41 @@ def line(paper: Paper) -> Line:
     return cast("Line", paper)
 
 
-@pytest.fixture
-def stepping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paper:
+def test_a_batch_that_is_planned_and_not_written_is_killed(tmp_path: Path) -> None:
     paper = Paper(tmp_path)
-    monkeypatch.setattr("time.sleep", lambda _seconds: next(paper.steps, _nothing)())
-    return paper
+    paper.steps = iter([_nothing, _nothing, lambda: paper.log("offsets", 5)])
+    kills.score_killed_before_write(line(paper), NOW)
+    assert paper.killed == [paper.score]
 
 
-def test_a_batch_that_is_planned_and_not_written_is_killed(stepping: Paper) -> None:
-    stepping.steps = iter([lambda: stepping.log("offsets", 5), _nothing, lambda: stepping.log("offsets", 6)])
-    kills.score_killed_before_write(line(stepping), NOW)
-    assert stepping.killed == [stepping.score]
+def test_a_batch_that_is_written_when_its_kill_comes_is_spared_and_the_next_one_awaited(tmp_path: Path) -> None:
+    paper = Paper(tmp_path)
 
-
-def test_a_batch_that_is_written_when_its_kill_comes_is_spared_and_the_next_one_awaited(stepping: Paper) -> None:
-    def plan(batch: int, *, written: bool = False, done: bool = False) -> None:
-        assert not stepping.killed
-        stepping.log("offsets", batch)
-        if written:
-            stepping.judge()
+    def plan(batch: int, *, done: bool = False) -> None:
+        assert not paper.killed
+        paper.log("offsets", batch)
         if done:
-            stepping.log("commits", batch)
+            paper.log("commits", batch)
 
-    before = [partial(plan, batch) for batch in (5, 7, 9)]
-    tries = [partial(plan, 6, written=True), partial(plan, 8, done=True), partial(plan, 10)]
-    stepping.steps = itertools.chain.from_iterable(zip(before, [_nothing] * 3, tries, strict=True))
-    kills.score_killed_before_write(line(stepping), NOW)
-    assert stepping.killed == [stepping.score]
-    assert kills.newest(stepping.checkpoint("score") / "offsets") == 10
+    written_meanwhile = [_nothing, lambda: plan(5), paper.judge]
+    committed = [_nothing, lambda: plan(6, done=True), _nothing]
+    paper.steps = iter([*written_meanwhile, *committed, _nothing, lambda: plan(7)])
+    kills.score_killed_before_write(line(paper), NOW)
+    assert paper.killed == [paper.score]
+    assert kills.newest(paper.checkpoint("score") / "offsets") == 7
 
 
-def test_without_such_a_batch_nothing_is_killed(stepping: Paper) -> None:
+def test_without_such_a_batch_nothing_is_killed(tmp_path: Path) -> None:
+    paper = Paper(tmp_path)
+
     def judge_and_plan(batch: int) -> None:
-        stepping.judge()
-        stepping.log("offsets", batch)
+        paper.judge()
+        paper.log("offsets", batch)
 
-    stepping.steps = (partial(judge_and_plan, batch) for batch in itertools.count(5))
+    paper.steps = (partial(judge_and_plan, batch) for batch in itertools.count(5))
     with pytest.raises(MissedError):
-        kills.score_killed_before_write(line(stepping), NOW)
-    assert stepping.killed == []
+        kills.score_killed_before_write(line(paper), NOW)
+    assert paper.killed == []
 
 
 def test_a_log_that_is_summed_up_is_no_compaction(tmp_path: Path) -> None:
