@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.history_data import generate
 from benchmarks.history_line import Plan
-from benchmarks.measured import Part, Series
+from benchmarks.measured import Part, Series, wide_console
 from console.questions import QUESTIONS, sql_of
 from console.tables import open_history
 from sightline.settings import TableSettings
@@ -175,8 +175,7 @@ def main() -> None:
     found = measure(given.folder, given.frames, given.rounds)
     if given.json:
         given.json.write_text(json.dumps(found, indent=2))
-    out = Console()
-    show(found, out if out.is_terminal else Console(width=120))
+    show(found, wide_console())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 
+def wide_console() -> Console:
+    """Of a terminal's own width, and wide enough for any table where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One quantity, measured in several rounds."""

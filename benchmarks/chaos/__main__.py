@@ -22,6 +22,7 @@ from benchmarks.chaos.soak import SHARE, grown, saturation
 from benchmarks.chaos.soak import run as soaked
 from benchmarks.chaos.soak import show as show_soak
 from benchmarks.chaos.soak import write as write_soak
+from benchmarks.measured import wide_console
 from sightline import cli
 from sightline.errors import SettingsError
 from sightline.settings import run_folder
@@ -55,14 +56,14 @@ def chaos(
     """
     if together:
         earlier = [read(file) for file in together]
-        show(Console(), *earlier)
+        show(wide_console(), *earlier)
         raise typer.Exit(int(any(report.faults or report.slow for report in earlier)))
     # ended by `timeout` or a service manager, it stops what it started, as after Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if unknown := sorted(set(only or ()) - CATALOGUE.keys()):
         raise SettingsError(f"--only {unknown[0]}: no such fault; there are {', '.join(sorted(CATALOGUE))}")
     results = (run_folder() / "chaos").absolute()
-    console = Console()
+    console = wide_console()
     faults = [CATALOGUE[name] for name in only or CATALOGUE]
     if short:
         faults = [fault for fault in faults if not (fault.whole or fault.needs)]
