@@ -49,7 +49,6 @@ class Held:
     carried: float
     lag: float
     frames: int
-    lost: int
     seen: Seen
 
     @property
@@ -65,6 +64,8 @@ class Bench:
         self._cameras = Cameras(line.kafka, pictures)
         self._watch = Watch(line.kafka)
         self._sequence = 0
+        self.faults: list[str] = []
+        """Of every load so far: no frame may be lost in the search for saturation either."""
 
     def hold(self, rate: float, seconds: float) -> Held:
         """Offer `rate` frames/s for `seconds` and wait for their verdicts; rate 0 offers `seconds` frames at once."""
@@ -75,9 +76,10 @@ class Bench:
         sent = self._cameras.wait()
         self._watch.wait_for(frames, SETTLE_SECONDS)
         seen = self._watch.renew()
-        lost = frames - sent.refused - len(seen.verdicts) - seen.dead_letters
+        if wrong := seen.wrong(frames, sent.refused):
+            self.faults.append(f"at {rate:.1f} frames/s: {wrong}" if rate else f"a backlog: {wrong}")
         tail = seen.latencies()[-_TAIL:]
-        return Held(rate, slope(seen), float(np.median(tail)) / 1000, frames, lost, seen)
+        return Held(rate, slope(seen), float(np.median(tail)) / 1000, frames, seen)
 
     def close(self) -> None:
         self._cameras.close()
@@ -101,6 +103,7 @@ def measure(
             part.facts["saturation"] = f"not held: {saturated.lag:.1f} s late at the end of the last of {HOLDS} rates"
         _report(part, f"{SHARE:.0%} of saturation", bench.hold(SHARE * saturated.offered, seconds), console, bound=True)
         _report(part, "100% of saturation", saturated, console)
+        part.faults += bench.faults
         part.facts["memory_mb"] = {p.name: round(p.sample_memory() / 1e6) for p in (line.score, line.incidents)}
         bench.close()
     return part
@@ -162,8 +165,3 @@ def _report(part: Part, name: str, held: Held, console: Console, *, bound: bool 
     part.facts[f"{name}: frames"] = held.frames
     part.facts[f"{name}: verdicts"] = dict(held.seen.kinds)
     part.facts[f"{name}: histogram_ms"] = np.histogram(latencies, bins=np.geomspace(10, 20_000, 100))[0].tolist()
-    if held.lost or held.seen.dead_letters or held.seen.repeated:
-        part.faults.append(
-            f"{name}: of {held.frames} frames {held.lost} were lost, {held.seen.dead_letters} dead-lettered, "
-            f"{held.seen.repeated} repeated"
-        )

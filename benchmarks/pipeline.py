@@ -49,15 +49,12 @@ def measure(
                 sent = cameras.wait()
                 rate, plainly = runtime.rate(seconds), loop()
             before = line.cpu_seconds()
-            complete = watch.wait_for(frames, SETTLE_SECONDS)
+            watch.wait_for(frames, SETTLE_SECONDS)
             spent = {name: seconds_ - before[name] for name, seconds_ in line.cpu_seconds().items()}
             seen = watch.renew()
             sequence += frames // CAMERAS
-            if not complete or sent.refused or seen.dead_letters or len(seen.verdicts) != frames:
-                part.faults.append(
-                    f"round {number}: {sent.frames} of {frames} frames sent, {len(seen.verdicts)} verdicts, "
-                    f"{seen.dead_letters} dead letters"
-                )
+            if wrong := seen.wrong(frames, sent.refused):
+                part.faults.append(f"round {number}: {wrong}")
             if number >= 0:
                 bare.append(rate)
                 looped.append(plainly)

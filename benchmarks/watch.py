@@ -33,6 +33,16 @@ class Seen:
     kinds: Counter[str] = field(default_factory=Counter)
     """How many had which verdict: a defect costs its picture too."""
 
+    def wrong(self, frames: int, refused: int = 0) -> str | None:
+        """What became of `frames` that did not get one verdict each; None where all did. Kafka never had `refused`."""
+        lost = frames - refused - len(self.verdicts) - self.dead_letters
+        if not (lost or refused or self.dead_letters or self.repeated):
+            return None
+        return (
+            f"of {frames} frames {lost} were lost, {refused} refused by the broker, {self.dead_letters} dead-lettered, "
+            f"{self.repeated} repeated"
+        )
+
     def latencies(self) -> list[float]:
         """Capture to the verdict in the reader's hands, in milliseconds, in the order of arrival."""
         return [1000 * (at - self.captured[key]) for key, at in self.verdicts.items()]

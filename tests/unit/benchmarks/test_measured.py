@@ -49,6 +49,21 @@ def test_the_slope_leaves_out_start_and_end() -> None:
     assert slope(Seen(verdicts=late_start)) == pytest.approx(50)
 
 
+@pytest.mark.parametrize(
+    ("refused", "dead", "repeated", "said"),
+    [
+        (0, 0, 0, "of 3 frames 1 were lost"),
+        (1, 0, 0, "0 were lost, 1 refused"),
+        (0, 1, 0, "1 dead-lettered"),
+        (1, 0, 2, "2 repeated"),
+    ],
+)
+def test_whatever_is_not_one_verdict_for_each_frame_is_said(refused: int, dead: int, repeated: int, said: str) -> None:
+    verdicts = {("cam", 0): 1.0, ("cam", 1): 2.0}
+    assert Seen(verdicts=verdicts).wrong(2) is None
+    assert said in str(Seen(verdicts=verdicts, dead_letters=dead, repeated=repeated).wrong(3, refused))
+
+
 @pytest.mark.parametrize(("cameras", "partitions"), [(4, 2), (6, 3), (5, 1)])
 def test_cameras_fall_evenly_on_partitions(cameras: int, partitions: int) -> None:
     names = camera_names(cameras, partitions)
