@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,17 @@ class TopicReader:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def dead(letters: Iterable[tuple[str, str, int]]) -> Counter[Key]:
+    """How often each frame's letter is there, by the id, camera and sequence of each row.
+
+    A letter is one record of the frames' topic, not one frame: what a camera that was killed sent twice has two.
+    """
+    found: Counter[Key] = Counter()
+    for (_, camera, sequence), rows in Counter(letters).items():
+        found[camera, sequence] = max(found[camera, sequence], rows)
+    return found
 
 
 class Evidence:
@@ -142,9 +153,8 @@ class Evidence:
         for camera, sequence, captured_at, verdict in _rows(root / "inspections", columns):
             world.inspected[camera, sequence] += 1
             world.verdicts.append(Verdict(camera, sequence, captured_at.timestamp(), verdict == "defect"))
-        for camera, sequence, stage in _rows(root / "dead_letters", ["camera", "sequence", "stage"]):
-            if stage != "history":
-                world.dead[camera, sequence] += 1
+        columns = ["dead_letter_id", "camera", "sequence", "stage"]
+        world.dead = dead(row[:3] for row in _rows(root / "dead_letters", columns) if row[3] != "history")
         for camera, first in _rows(root / "alerts", ["camera", "first_sequence"]):
             world.alerts[camera, first] += 1
         for record in self._read(self._kafka.topics.alerts):

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from benchmarks.chaos.evidence import dead
 from benchmarks.chaos.oracle import Rule, Verdict, World, incidents, judge
 
 RULE = Rule(window=5, defects=2, close_after=3, cool_down=2.0)
@@ -153,3 +154,7 @@ def test_a_silence_ends_what_was_before() -> None:
     before, after = Verdict("cam", 0, 0.0, True), Verdict("cam", 1, 2.5, True)
     assert list(incidents([before, after], RULE)) == []
     assert list(incidents([before, Verdict("cam", 1, 1.5, True)], RULE)) == [("cam", 0)]
+
+
+def test_a_letter_that_is_there_twice_counts_twice_and_two_letters_of_one_frame_do_not() -> None:
+    assert dead([("a", "cam", 3), ("b", "cam", 3), ("c", "cam", 4), ("c", "cam", 4)]) == {("cam", 3): 1, ("cam", 4): 2}
