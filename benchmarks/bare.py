@@ -29,14 +29,14 @@ class BareRuntime:
     They compute as the settings of `[score]` say that the stream does.
     """
 
-    def __init__(self, bundle: Path, pictures: Pictures, processes: int, batch: int = 16) -> None:
+    def __init__(self, bundle: Path, pictures: Pictures, processes: int) -> None:
         settings = ScoreSettings.load()
         context = multiprocessing.get_context("spawn")
         self._ends: list[Connection] = []
         self._workers = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            arguments = (theirs, bundle, pictures.jpegs, batch, settings.backend, settings.precision)
+            arguments = (theirs, bundle, pictures.jpegs, settings.batch_frames, settings.backend, settings.precision)
             worker = context.Process(target=_serve, args=arguments, daemon=True)
             worker.start()
             theirs.close()

@@ -40,6 +40,9 @@ def bench(
     int8: Annotated[bool, typer.Option("--int8", help="That detector's INT8 form.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds that count; one more warms up.")] = 5,
     seconds: Annotated[float, typer.Option(min=5, help="How long a load is held for latencies.")] = 180.0,
+    with_history: Annotated[
+        bool, typer.Option("--with-history", help="In `latency`, tables are filled on the same cores.")
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the bare runtime, one a core.")] = 2,
     anomalib: Annotated[
         Path | None, typer.Option(help="Python of an environment with anomalib: a side of `baselines`.")
@@ -90,7 +93,7 @@ def bench(
         PartName.PIPELINE: lambda: pipeline.measure(
             folder, bundle, plain, sent, console, rounds=rounds, processes=processes
         ),
-        PartName.LATENCY: lambda: latency.measure(folder, sent, console, seconds=seconds),
+        PartName.LATENCY: lambda: latency.measure(folder, sent, console, seconds=seconds, history=with_history),
         PartName.BASELINES: lambda: baselines.measure(
             folder, bundle, plain, sent, console, rounds=rounds, processes=processes, anomalib=anomalib
         ),

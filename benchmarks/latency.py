@@ -64,6 +64,8 @@ class Bench:
         self._cameras = Cameras(line.kafka, pictures)
         self._watch = Watch(line.kafka)
         self._sequence = 0
+        self.workers_mb = 0
+        """Of the largest Python worker, looked at after each load."""
         self.faults: list[str] = []
         """Of every load so far: no frame may be lost in the search for saturation either."""
 
@@ -75,6 +77,9 @@ class Bench:
         self._sequence += frames // CAMERAS
         sent = self._cameras.wait()
         self._watch.wait_for(frames, SETTLE_SECONDS)
+        for process in self.line.processes:
+            process.require_running()
+        self.workers_mb = max(self.workers_mb, *(round(size / 1e6) for size in self.line.workers_memory()))
         seen = self._watch.renew()
         if wrong := seen.wrong(frames, sent.refused):
             self.faults.append(f"at {rate:.1f} frames/s: {wrong}" if rate else f"a backlog: {wrong}")
@@ -87,12 +92,17 @@ class Bench:
 
 
 def measure(
-    folder: Path, pictures: Pictures, console: Console, *, seconds: float = 180.0, module: str = "streaming.score"
-) -> Part:
-    """Find the rate that is kept up with for `seconds`, then hold SHARE of it; `module` is what scores."""
+    folder: Path, pictures: Pictures, console: Console, *, seconds: float = 180.0, module: str = "streaming.score",
+    history: bool = False,
+) -> Part:  # fmt: skip
+    """Find the rate that is kept up with for `seconds`, then hold SHARE of it; `module` is what scores.
+
+    With `history` the tables are filled on the same cores.
+    """
     scoring = f"{module} ({ScoreSettings.load().trigger})" if module == "streaming.score" else module
-    part = Part(f"latency of {scoring}, {CAMERAS} cameras of {pictures.width} × {pictures.height}")
-    with LineUnderTest(folder, _ALERTS, module) as line:
+    beside = ", history beside it" if history else ""
+    part = Part(f"latency of {scoring}, {CAMERAS} cameras of {pictures.width} × {pictures.height}{beside}")
+    with LineUnderTest(folder, _ALERTS, module, history=history) as line:
         bench = Bench(line, pictures)
         steps = find_saturation(bench, console)
         steps += hold_saturation(bench, max(step.offered for step in steps if step.kept_up), seconds, console)
@@ -104,7 +114,8 @@ def measure(
         _report(part, f"{SHARE:.0%} of saturation", bench.hold(SHARE * saturated.offered, seconds), console, bound=True)
         _report(part, "100% of saturation", saturated, console)
         part.faults += bench.faults
-        part.facts["memory_mb"] = {p.name: round(p.sample_memory() / 1e6) for p in (line.score, line.incidents)}
+        part.facts["memory_mb"] = {p.name: round(p.sample_memory() / 1e6) for p in line.processes}
+        part.add("memory of the largest Python worker, after each load", float(bench.workers_mb), "MB", most=600)
         bench.close()
     return part
 
@@ -149,6 +160,7 @@ def _report(part: Part, name: str, held: Held, console: Console, *, bound: bool 
     """Add what a held load gave, with the targets where `bound`."""
     latencies = held.seen.latencies()
     spread, alerts = percentiles(latencies), percentiles(held.seen.alert_delays())
+    to_alert = percentiles(held.seen.alert_latencies())
     about = f"{len(held.seen.opened)} alerts; {_told(held.seen.kinds)}"
     console.log(f"{name}: p50 {spread['p50']:.0f} ms, p99 {spread['p99']:.0f} ms, {about}")
     targets = {"p50": 250.0, "p99": 500.0} if bound else {}
@@ -157,6 +169,7 @@ def _report(part: Part, name: str, held: Held, console: Console, *, bound: bool 
     for key in ("p50", "p99"):
         what = f"{name}: verdict → opened alert {key}, {len(held.seen.opened)} alerts"
         part.add(what, alerts[key], "ms", most=50.0 if bound else 0.0)
+        part.add(f"{name}: capture → opened alert {key}", to_alert[key], "ms")
     stages = np.array(list(held.seen.stages.values())).T * 1000
     names = ("on the broker", "decoded", "scored", "verdict on its topic")
     part.facts[f"{name}: stages"] = {

@@ -20,8 +20,8 @@ import psutil
 from benchmarks.cluster import BrokerCluster, SparkCluster
 from benchmarks.pictures import Pictures
 from infra.broker import BrokerSettings, EmbeddedBroker, write_endpoint
-from infra.deployment import READY_SECONDS, SCORE_MEMORY
-from infra.processes import ManagedProcess, tree
+from infra.deployment import HISTORY_MEMORY, READY_SECONDS, SCORE_MEMORY
+from infra.processes import ManagedProcess, memory, python_workers, tree
 from infra.topics import ensure_topics
 from models.registry import CHAMPION, champions, register_bundle
 from models.runtime.card import CARD_FILE, bundle_digest
@@ -82,15 +82,17 @@ class LineUnderTest:
         brokers: BrokerCluster | None = None,
         workers: SparkCluster | None = None,
         partitions: int | None = None,
+        history: bool = False,
     ) -> None:
         """`environment` holds more settings of the processes, as `SIGHTLINE_*`; `module` is what scores.
 
-        Without `brokers` an embedded one is started, without `workers` the query runs in its own JVM.
+        Without `brokers` an embedded one is started, without `workers` the query runs in its own JVM. With
+        `history` the tables are filled too, as on a machine that does all of it.
         """
         self._folder = folder
         self._brokers, self._workers, self._partitions = brokers, workers, partitions
         self._more = environment or {}
-        self._module = module
+        self._module, self._fills_tables = module, history
         self._parts = ExitStack()
         self.broker: EmbeddedBroker | None = None
 
@@ -130,7 +132,10 @@ class LineUnderTest:
             log_folder=logs,
         )
         self.incidents = ManagedProcess("incidents", "streaming.incidents", environment=common, log_folder=logs)
-        for process in (self.score, self.incidents):
+        self.processes = [self.score, self.incidents]
+        if self._fills_tables:
+            self.processes.append(self._history(prefix, common, logs))
+        for process in self.processes:
             self._parts.callback(process.stop)
             process.start()
         self.score.wait_until_log_says('"query started"', READY_SECONDS, Event())
@@ -151,6 +156,10 @@ class LineUnderTest:
         finally:
             _signal(tree, signal.SIGCONT)
 
+    def workers_memory(self) -> list[int]:
+        """Proportional set size of each Python worker of Spark, in bytes."""
+        return [memory(process) for process in python_workers(self.score.pid)]
+
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time so far, by what it was spent in."""
         spent = {"score: JVM": 0.0, "score: Python": 0.0}
@@ -167,6 +176,18 @@ class LineUnderTest:
         if self._brokers:
             spent["broker"] = self._brokers.cpu_seconds()
         return spent
+
+    def _history(self, prefix: str, environment: dict[str, str], logs: Path) -> ManagedProcess:
+        """As a deployment on one machine starts it; its tables are deleted in the end."""
+        tables = self._folder / "tables" / prefix
+        self._parts.callback(shutil.rmtree, tables, ignore_errors=True)
+        own = {
+            "SIGHTLINE_SPARK_DRIVER_MEMORY": HISTORY_MEMORY,
+            "SIGHTLINE_SPARK_MASTER": "local[1,4]",
+            "SIGHTLINE_TABLES_ROOT": str(tables),
+            "SIGHTLINE_HISTORY_CHECKPOINTS": str(self._folder / "checkpoints" / f"{prefix}history"),
+        }
+        return ManagedProcess("history", "streaming.history", environment=environment | own, log_folder=logs, nice=10)
 
     def _tree(self) -> list[psutil.Process]:
         return [*tree(self.score.pid), *(self._workers.processes() if self._workers else [])]

@@ -51,6 +51,10 @@ class Seen:
         """From the verdict of the frame that opened an incident to its alert, both in the reader's hands, in ms."""
         return [1000 * (at - self.verdicts[key]) for key, at in self.opened.items() if key in self.verdicts]
 
+    def alert_latencies(self) -> list[float]:
+        """From the capture of the frame that opened an incident to its alert in the reader's hands, in ms."""
+        return [1000 * (at - self.captured[key]) for key, at in self.opened.items() if key in self.captured]
+
 
 class Watch:
     """Follows verdicts, alerts and dead letters from the topics' present ends until closed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -121,7 +122,7 @@ class ManagedProcess:
 
     def sample_memory(self) -> int:
         """Proportional set size of the process and all its children in bytes; the highest is kept in `peak_bytes`."""
-        total = sum(map(_memory, tree(self.pid))) if self.running else 0
+        total = sum(map(memory, tree(self.pid))) if self.running else 0
         self.peak_bytes = max(self.peak_bytes, total)
         return total
 
@@ -137,8 +138,19 @@ def tree(pid: int | None) -> list[psutil.Process]:
         return []
 
 
-def _memory(process: psutil.Process) -> int:
-    """PSS where the system tells it, else RSS: forked workers share pages that must not count twice."""
+def python_workers(pid: int | None) -> list[psutil.Process]:
+    """Spark's Python workers below a process: what its daemon has forked."""
+    found = []
+    for child in tree(pid)[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = child.parent()
+            if parent and "streaming.daemon" in parent.cmdline():
+                found.append(child)
+    return found
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes: PSS where the system tells it, else RSS: forked workers share pages that must not count twice."""
     try:
         info = process.memory_full_info()
     except (psutil.NoSuchProcess, psutil.AccessDenied):

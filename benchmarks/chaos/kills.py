@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.chaos.fault import Fault, MissedError, idle, wait_for
-from benchmarks.chaos.line import Line, any_of, kill, python_workers
-from infra.processes import tree
+from benchmarks.chaos.line import Line, any_of, kill
+from infra.processes import python_workers, tree
 
 _MOMENT_SECONDS = 300.0
 _BATCH_WRITTEN = re.compile(r'"batch \d+ written"')
@@ -25,7 +25,7 @@ _BATCH_WRITTEN = re.compile(r'"batch \d+ written"')
 
 def worker_killed(line: Line, rng: random.Random) -> float:
     idle(rng)
-    victim = any_of(python_workers(line.score), rng)
+    victim = any_of(python_workers(line.score.pid), rng)
     if victim is None:
         raise MissedError("no Python worker runs")
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -35,7 +35,7 @@ def worker_killed(line: Line, rng: random.Random) -> float:
 
 def worker_frozen(line: Line, rng: random.Random) -> float:
     idle(rng)
-    victim = any_of(python_workers(line.score), rng)
+    victim = any_of(python_workers(line.score.pid), rng)
     if victim is None:
         raise MissedError("no Python worker runs")
     with frozen([victim]):

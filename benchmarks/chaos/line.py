@@ -296,17 +296,6 @@ def kill(process: ManagedProcess, *, whole_tree: bool = True) -> None:
             victim.kill()
 
 
-def python_workers(process: ManagedProcess) -> list[psutil.Process]:
-    """Spark's Python workers: what its daemon has forked."""
-    found = []
-    for child in tree(process.pid)[1:]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            parent = child.parent()
-            if parent and "streaming.daemon" in parent.cmdline():
-                found.append(child)
-    return found
-
-
 def any_of(processes: list[psutil.Process], rng: random.Random) -> psutil.Process | None:
     """One of them, the same for the same seed; None when there is none."""
     return rng.choice(sorted(processes, key=lambda process: process.pid)) if processes else None

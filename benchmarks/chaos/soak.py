@@ -21,10 +21,10 @@ from rich.table import Table
 
 from benchmarks.chaos.experiment import Report, inject
 from benchmarks.chaos.fault import Fault, MissedError, wait_for
-from benchmarks.chaos.line import Line, python_workers
+from benchmarks.chaos.line import Line
 from benchmarks.measured import machine
 from benchmarks.watch import Watch
-from infra.processes import ManagedProcess, tree
+from infra.processes import ManagedProcess, python_workers, tree
 
 SAMPLE_SECONDS = 10.0
 SHARE = 0.7
@@ -240,7 +240,7 @@ def _resident(pid: int | None) -> int:
 
 
 def _largest_worker(score: ManagedProcess) -> int:
-    return max((_rss(worker) for worker in python_workers(score)), default=0)
+    return max((_rss(worker) for worker in python_workers(score.pid)), default=0)
 
 
 def _rss(process: psutil.Process) -> int:
