@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -99,9 +99,12 @@ def _rows(folder: Path, bundle: Path, pictures: Path, count: int, cores: int) ->
 
     settings = SparkSettings.load(master=f"local[{cores}]", folder=folder / "spark")
     spark = build_session("sightline-baselines", settings)
-    judge = functions.udf(partial(_judge, bundle), DoubleType())
+
+    def judge(jpeg: bytes) -> float:
+        return _judge(bundle, jpeg)
+
     frames = spark.read.format("binaryFile").load(str(pictures))
-    scored = frames.select(judge("content").alias("score"))
+    scored = frames.select(functions.udf(judge, DoubleType())("content").alias("score"))
 
     def run() -> float:
         began = time.perf_counter()
