@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
+
+from benchmarks.measured import wide_console
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,9 @@ class Costs:
     """Wall time of a micro-batch beside judging: planning, start of tasks, fetch, write; fitted."""
     batch_work_ms: float = 20.0
     """Processor time of a micro-batch beside its frames; fitted."""
+    row_ms: float = 1.15
+    """An inspection in the history, at most: what a commit of 200 rows costs (`python -m benchmarks.commits`)."""
     frame_kb: float = 205.0
-    verdict_kb: float = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +153,19 @@ class Plant:
     queries: int
     brokers: int
     broker_disk_tb: float
+    history_cores: int
     table_gb_day: float
+    archive_gb_day: float
     dollars_month: float
 
 
-def plant(cameras: int, costs: Costs, prices: Prices, *, fps: float = 5.0, share: float = 0.7) -> Plant:
-    """Cores, brokers, bytes and money of `cameras` at `fps`, loaded to `share`; frames in three copies for an hour."""
+def plant(
+    cameras: int, costs: Costs, prices: Prices, *, fps: float = 5.0, share: float = 0.7, defects: float = 0.01
+) -> Plant:
+    """Cores, brokers, bytes and money of `cameras` at `fps`, loaded to `share`; frames in three copies for an hour.
+
+    Pictures of the share `defects` and of KEPT_OK of the others are archived; a month of rows and pictures is paid for.
+    """
     rate = cameras * fps
     megabytes = rate * costs.frame_kb / 1000
     judging = math.ceil(rate * (costs.judge_ms + costs.query_ms + costs.fold_ms) / 1000 / share)
@@ -165,9 +174,13 @@ def plant(cameras: int, costs: Costs, prices: Prices, *, fps: float = 5.0, share
     broker_work = rate * (costs.broker_ms + 2 * costs.copy_ms) / 1000 / share
     brokers = max(3, math.ceil(megabytes * 3 / BROKER_MB_S), math.ceil(broker_work / BROKER_CORES))
     disk = megabytes * 3600 * 3 / 1e6
-    table = rate * 86_400 * TABLE_BYTES / 1e9
+    history = math.ceil(rate * costs.row_ms / 1000 / share)
+    table = rate * 86_400 * ROW_BYTES / 1e9
+    archive = rate * 86_400 * costs.frame_kb / 1e6 * (defects + (1 - defects) * KEPT_OK)
     hours = 730
-    dollars = (judging + brokers * BROKER_CORES) * prices.core_hour * hours + disk * 1000 * prices.disk_gb_month
+    stored = disk * 1000 + 30 * (table + archive)
+    cores = judging + history + brokers * BROKER_CORES
+    dollars = cores * prices.core_hour * hours + stored * prices.disk_gb_month
     return Plant(
         cameras,
         rate,
@@ -176,7 +189,9 @@ def plant(cameras: int, costs: Costs, prices: Prices, *, fps: float = 5.0, share
         queries,
         brokers,
         disk,
+        history,
         table,
+        archive,
         dollars,
     )
 
@@ -186,9 +201,10 @@ SLOTS_A_QUERY = 64
 BROKER_CORES = 4
 BROKER_MB_S = 150.0
 """Bytes in and out that a broker of BROKER_CORES with a plain disk is asked to carry."""
-TABLE_BYTES = 360
-"""Of an inspection in Delta, heat maps of one good frame in ten included (`sightline bench history`: 3.61 GB for ten
-million)."""
+ROW_BYTES = 1600
+"""Of an inspection in Delta with its heat map, which every row of a line has: ten million are 16 GB."""
+KEPT_OK = 0.02
+"""Share of good frames whose picture is kept, for 30 days: the defaults of `[score]` and `[history]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +219,9 @@ class Limit:
 def limits(costs: Costs, *, fps: float = 5.0) -> list[Limit]:
     """In the order in which a plant that grows meets them."""
     cores, megabytes = (plant(1000, costs, Prices(), fps=fps).judging_cores / 1000, fps * costs.frame_kb / 1000)
+    two = saturation(costs, Machines(cores=2, slots=2, partitions=2))
     found = [
+        Limit(int(0.7 * two / fps), "two cores that do everything, to 70 %", "more cores on the machine"),
         Limit(int(CORES_A_MACHINE / cores), f"{CORES_A_MACHINE} cores of one machine", "a cluster, and its partitions"),
         Limit(int(SLOTS_A_QUERY / cores), f"{SLOTS_A_QUERY} slots of one driver", "a query and a topic prefix a hall"),
         Limit(
@@ -222,9 +240,10 @@ BROKERS = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fps", type=float, default=5.0, help="frames/s of a camera in the plants")
+    parser.add_argument("--defects", type=float, default=0.01, help="share of defects, whose pictures are kept")
     parser.add_argument("--core-hour", type=float, default=Prices().core_hour, help="dollars an hour of a core")
     given = parser.parse_args()
-    console, costs = Console(), Costs()
+    console, costs = wide_console(), Costs()
     small = Machines(cores=2, slots=2, partitions=2)
     at_70 = simulate(costs, small, 61)
     table = Table("what", "measured", "model", title="two cores, four cameras, 720p")
@@ -234,14 +253,15 @@ def main() -> None:
     table.add_row("61 frames/s: p99, ms", "391", f"{at_70.percentile(99):.0f}")
     console.print(table)
     plants = Table(
-        "cameras", "MB/s in", "cores", "queries", "brokers", "disk, TB", "table, GB/day", "$/month",
-        title=f"{given.fps:g} frames/s a camera",
+        "cameras", "MB/s in", "cores that judge", "queries", "brokers", "disk, TB", "cores of history", "rows, GB/day",
+        "pictures, GB/day", "$/month", title=f"{given.fps:g} frames/s a camera, {given.defects:.0%} defects",
     )  # fmt: skip
     for cameras in (10, 100, 1_000, 10_000):
-        p = plant(cameras, costs, Prices(core_hour=given.core_hour), fps=given.fps)
+        p = plant(cameras, costs, Prices(core_hour=given.core_hour), fps=given.fps, defects=given.defects)
         plants.add_row(
             f"{p.cameras:,}", f"{p.megabytes_s:,.0f}", f"{p.judging_cores:,}", str(p.queries), str(p.brokers),
-            f"{p.broker_disk_tb:,.2f}", f"{p.table_gb_day:,.1f}", f"{p.dollars_month:,.0f}",
+            f"{p.broker_disk_tb:,.2f}", str(p.history_cores), f"{p.table_gb_day:,.0f}", f"{p.archive_gb_day:,.0f}",
+            f"{p.dollars_month:,.0f}",
         )  # fmt: skip
     console.print(plants)
     breaks = Table("past cameras", "what no longer suffices", "remedy", title="what breaks, in its order")

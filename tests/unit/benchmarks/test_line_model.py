@@ -45,6 +45,7 @@ def test_ten_times_the_cameras_need_ten_times_the_work() -> None:
     assert large.frames_s == 10 * small.frames_s
     assert large.judging_cores == pytest.approx(10 * small.judging_cores, rel=0.05)
     assert large.table_gb_day == pytest.approx(10 * small.table_gb_day)
+    assert large.archive_gb_day == pytest.approx(10 * small.archive_gb_day)
     assert large.queries > small.queries
     assert plant(10, Costs(), Prices()).brokers == 3, "three copies need three brokers"
 
@@ -55,3 +56,22 @@ def test_a_plant_within_its_limits_needs_one_query_and_past_them_more() -> None:
     (driver,) = (limit for limit in met if "driver" in limit.what)
     assert plant(driver.cameras - 10, Costs(), Prices()).queries == 1
     assert plant(driver.cameras + 10, Costs(), Prices()).queries == 2
+
+
+def test_pictures_that_are_kept_are_stored_and_paid_for() -> None:
+    few, many = (plant(100, Costs(), Prices(), defects=defects) for defects in (0.0, 0.1))
+    # 500 frames/s of 205 kB, one good one in fifty
+    assert few.archive_gb_day == pytest.approx(500 * 86_400 * 205e3 / 1e9 * 0.02)
+    assert many.archive_gb_day == pytest.approx(5.9 * few.archive_gb_day)
+    kept = 30 * (many.archive_gb_day - few.archive_gb_day)
+    assert many.dollars_month - few.dollars_month == pytest.approx(kept * Prices().disk_gb_month)
+
+
+def test_the_model_gives_what_was_measured_on_two_cores() -> None:
+    """The points of docs/scaling.md; its tail is known to be too short, since it has no jitter."""
+    small = Machines(cores=2, slots=2, partitions=2)
+    held = simulate(Costs(), small, 61)
+    assert drain(Costs(), small) == pytest.approx(109, rel=0.05)
+    assert saturation(Costs(), small) == pytest.approx(87, rel=0.05)
+    assert held.percentile(50) == pytest.approx(227, rel=0.1)
+    assert held.percentile(99) < 391
