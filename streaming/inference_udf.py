@@ -50,7 +50,7 @@ def get_image_inference_udf(
     column: Column | str,
     backend: str = "openvino",
     *,
-    detector: str | Path,
+    detector: str | Path | None = None,
     anomaly_map: bool = False,
     threads: int = 1,
     view: View | None = None,
@@ -61,8 +61,8 @@ def get_image_inference_udf(
     `column` holds strings (local paths or `file:` URIs that the workers see) or binaries (encoded pictures, as Spark's
     `binaryFile` reads them from anywhere). `backend` is `pytorch`, `onnx`, `openvino` or `tensorrt`; another one is
     never taken instead. `detector` is a bundle's folder, or `PRODUCT`, `PRODUCT@VERSION` or `PRODUCT@ALIAS` in the
-    registry of `settings`. `threads` is what one worker process may use on a CPU, `view` the region and mask of the
-    camera that took the pictures.
+    registry of `settings`; without it, the champion of a registry that has one alone. `threads` is what one worker
+    process may use on a CPU, `view` the region and mask of the camera that took the pictures.
 
     The struct: `class` ok, review or defect; `score` in the detector's unit; `threshold` from which it says defect;
     `probabilities.ok`, the share of good frames that score at least as high, and `.defect`, the share that score lower;
@@ -82,7 +82,7 @@ def register_image_inference(
     spark: SparkSession,
     backend: str = "openvino",
     *,
-    detector: str | Path,
+    detector: str | Path | None = None,
     name: str = SQL_NAME,
     anomaly_map: bool = False,
     threads: int = 1,

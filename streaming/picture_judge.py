@@ -21,7 +21,7 @@ from models.runtime.scorer import MAX_BATCH, PRECISIONS, Backend, Scorer, load_s
 from models.runtime.transcode import as_jpeg
 from models.runtime.view import View, check_maskable, masked
 from sightline.contracts import Reason, Verdict
-from sightline.errors import DetectorError, FrameError
+from sightline.errors import DetectorError, FrameError, RegistryError
 from sightline.settings import RegistrySettings, run_folder
 
 Picture = str | bytes | None
@@ -131,7 +131,7 @@ class PictureJudge:
 
 
 def plan_for(
-    detector: str | Path,
+    detector: str | Path | None,
     backend: str = "openvino",
     *,
     threads: int = 1,
@@ -140,12 +140,14 @@ def plan_for(
 ) -> JudgePlan:
     """The plan for a bundle's folder, or for `PRODUCT`, `PRODUCT@VERSION` or `PRODUCT@ALIAS` in the registry.
 
-    A folder of that name goes first. A registered detector is fetched into the run folder; on a cluster that folder
-    must be one that all workers see. Raises DetectorError for an unknown backend, a broken bundle, or one that the
-    view's mask cannot be applied to, RegistryError when the detector cannot be had.
+    None is the only champion there. A folder of that name goes first. A registered detector is fetched into the run
+    folder; on a cluster that folder must be one that all workers see. Raises DetectorError for an unknown backend, a
+    broken bundle, or one that the view's mask cannot be applied to, RegistryError when the detector cannot be had.
     """
     if backend not in BACKENDS:
         raise DetectorError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}")
+    if detector is None:
+        detector = _only_product(settings or RegistrySettings.load())
     folder, version = Path(detector), None
     if not (folder.is_dir() or len(folder.parts) > 1):
         settings = settings or RegistrySettings.load()
@@ -181,6 +183,14 @@ def judge_for(plan: JudgePlan) -> PictureJudge:
             "machine has another one there; plan again, with a folder that all workers share"
         )
     return PictureJudge(load_scorer(folder, plan.backend, plan.threads), plan.view)
+
+
+def _only_product(settings: RegistrySettings) -> str:
+    products = sorted(registry.champions(settings))
+    if len(products) == 1:
+        return products[0]
+    there = f"{len(products)} products have a champion: {', '.join(products)}" if products else "there is no champion"
+    raise RegistryError(f"which detector? {there}; name one, as in detector='cap' or detector='bundles/cap'")
 
 
 def _bytes_of(picture: Picture) -> bytes:

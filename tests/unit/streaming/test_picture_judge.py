@@ -20,7 +20,7 @@ from models.runtime.scorer import load_scorer
 from models.runtime.scores import Scores
 from models.runtime.view import open_view
 from sightline.contracts import Verdict
-from sightline.errors import DetectorError
+from sightline.errors import DetectorError, RegistryError
 from streaming.picture_judge import PictureJudge, judge_for, plan_for
 
 
@@ -171,3 +171,18 @@ def test_registered_detectors_are_named_by_version_and_few_stay_on_disk(
         assert plan.version == version
         assert Path(plan.folder).is_dir()
     assert len(list((tmp_path / "run" / "batch" / "cap").iterdir())) == registry.KEPT_BUNDLES
+
+
+def test_without_a_name_the_only_champion_judges_and_several_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    champion = RegisteredDetector(name="n", product="cap", version="1", digest="d")
+    found = {"cap": champion}
+    monkeypatch.setattr(registry, "champions", lambda settings: found)
+    monkeypatch.setattr(registry, "find", lambda target, settings: (_ for _ in ()).throw(RegistryError(target)))
+    with pytest.raises(RegistryError, match=r"^cap$"):
+        plan_for(None)
+    found["gear"] = champion
+    with pytest.raises(RegistryError, match="2 products have a champion: cap, gear; name one"):
+        plan_for(None)
+    found.clear()
+    with pytest.raises(RegistryError, match="there is no champion"):
+        plan_for(None)
